@@ -128,7 +128,9 @@ def _parsed(text: str) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface:
     except ValueError as error:
         address = text.partition("/")[0]
         if re.search(r"(^|\.)0\d", address):
-            raise ValueError("an octet with a leading zero is read as octal by some programs; write it without") from error
+            raise ValueError(
+                "an octet with a leading zero is read as octal by some programs; write it without"
+            ) from error
         raise ValueError("it is not an IPv4 or IPv6 address") from error
     if "/" in text and not re.fullmatch(r"0|[1-9]\d{0,2}", text.partition("/")[2]):
         raise ValueError("the part after '/' must be a prefix length such as 24")
@@ -150,7 +152,12 @@ def parse_address(text: str) -> str:
     if "/" in text:
         raise ValueError("give the address alone, without a prefix length")
     value = _parsed(text.strip()).ip
-    if value.is_multicast or value.is_unspecified or value.is_loopback or value == ipaddress.IPv4Address("255.255.255.255"):
+    if (
+        value.is_multicast
+        or value.is_unspecified
+        or value.is_loopback
+        or value == ipaddress.IPv4Address("255.255.255.255")
+    ):
         raise ValueError("it is not an address a host can have")
     return str(value)
 
@@ -163,7 +170,9 @@ def parse_interface_address(text: str) -> InterfaceAddress:
     network = value.network
     parse_address(str(value.ip))
     if network.prefixlen < (8 if value.version == 4 else 16):
-        raise ValueError(f"a /{network.prefixlen} is larger than any hub's network; use /{8 if value.version == 4 else 16} or longer")
+        raise ValueError(
+            f"a /{network.prefixlen} is larger than any hub's network; use /{8 if value.version == 4 else 16} or longer"
+        )
     if network.prefixlen < network.max_prefixlen - 1:
         if value.ip == network.network_address:
             raise ValueError(f"it is the network address; the first host is {network.network_address + 1}")
