@@ -7,7 +7,7 @@ database, since a sealed column's associated data names its row.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import BigInteger, Computed, Identity, LargeBinary, SmallInteger, Text

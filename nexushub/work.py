@@ -16,7 +16,8 @@ from types import TracebackType
 from typing import Any, Literal, Self
 from uuid import UUID
 
-from sqlalchemy import Engine, text
+import psycopg
+from sqlalchemy import Engine, create_engine, event, text
 from sqlmodel import Session
 
 from nexushub import db
@@ -179,19 +180,22 @@ def record_refusal(hub: Hub, actor: Actor, action: str, error: NexusError) -> No
         w.audit(action, result="denied", error=error.code)
 
 
-def open_hub(settings: Settings, dsn: str, keyring: Keyring, *, role: db.AppRole = "nexushub_app") -> Hub:
-    """Build the hub for a process: checks the schema and the key, makes the node's row on first use.
+def make_engine(dsn: str, role: db.AppRole, *, size: int = 8) -> Engine:
+    """An engine whose pool checks each connection before use and waits at most five seconds for one."""
+    engine = create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: db.connect(dsn, role),
+        pool_size=size,
+        max_overflow=size,
+        pool_timeout=5,
+        pool_pre_ping=True,
+        native_inet_types=False,
+    )
 
-    ``Configuration`` when the schema is not this version's or the key is not the one the database was written
-    with; nothing has been written then.
-    """
-    from nexushub.boot import check_keys, ensure_node  # noqa: PLC0415  (boot needs this module's types)
+    @event.listens_for(engine, "handle_error")
+    def _translate(context: Any) -> None:
+        original = context.original_exception
+        if isinstance(original, psycopg.OperationalError) and context.is_disconnect:
+            raise Unavailable("the database", "went away", hint="It is tried again by itself; repeat the command.") from original
 
-    engine = db.make_engine(dsn, role)
-    try:
-        check_keys(engine, keyring)
-        node_id = ensure_node(engine, settings.node)
-    except BaseException:
-        engine.dispose()
-        raise
-    return Hub(settings, engine, keyring, AgentClient(settings.agent_socket), node_id)
+    return engine
