@@ -109,7 +109,8 @@ def check_text(text: str, *, limit: int, empty: bool = False, multiline: bool = 
     """The text in NFC when it may be stored, else ``ValueError`` with the reason, fit for ``Invalid``.
 
     ``limit`` is in characters, after normalising. ``multiline`` allows line feeds inside; a CR LF pair counts as
-    one, and line feeds at the end, which every editor leaves, are dropped. Leading and trailing spaces are refused rather than cut: two names that differ by one look the same.
+    one, and line feeds at the end, which every editor leaves, are dropped. Leading and trailing spaces are refused
+    rather than cut: two names that differ by one look the same.
     """
     # Normalising is not linear for a hostile megabyte of marks, so the length comes first.
     if len(text) > 4 * limit:
@@ -120,18 +121,8 @@ def check_text(text: str, *, limit: int, empty: bool = False, multiline: bool = 
         raise ValueError("it is not Unicode text") from error
     if multiline:
         text = text.replace("\r\n", "\n").rstrip("\n")
-    marks = MARKS
-    for char in text:
-        if char == "\n" and multiline:
-            marks = MARKS
-        elif not _plain(char):
-            raise ValueError(f"it contains {_describe(char)}")
-        elif unicodedata.category(char) in ("Mn", "Me"):
-            marks += 1
-            if marks > MARKS:
-                raise ValueError(f"it has a combining mark (U+{ord(char):04X}) where none belongs")
-        else:
-            marks = 0
+    for line in text.split("\n") if multiline else (text,):
+        _check_line(line)
     if text != text.strip():
         raise ValueError("it begins or ends with a space")
     if not text and not empty:
@@ -154,6 +145,16 @@ def clean_owner(text: str) -> str:
 def clean_note(text: str, *, multiline: bool = False) -> str:
     """Notes: long, may be empty, one line unless told otherwise."""
     return check_text(text, limit=NOTE_LIMIT, empty=True, multiline=multiline)
+
+
+def _check_line(line: str) -> None:
+    marks = MARKS
+    for char in line:
+        if not _plain(char):
+            raise ValueError(f"it contains {_describe(char)}")
+        marks = marks + 1 if unicodedata.category(char) in ("Mn", "Me") else 0
+        if marks > MARKS:
+            raise ValueError(f"it has a combining mark (U+{ord(char):04X}) where none belongs")
 
 
 def _plain(char: str) -> bool:
