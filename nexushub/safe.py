@@ -105,16 +105,16 @@ def cells(text: str) -> int:
     return len(text) if text.isascii() else sum(map(_cell, text))
 
 
-def check_text(text: str, *, limit: int, empty: bool = False, multiline: bool = False) -> str:
+def check_text(text: str, *, longest: int, empty: bool = True, multiline: bool = False) -> str:
     """The text in NFC when it may be stored, else ``ValueError`` with the reason, fit for ``Invalid``.
 
-    ``limit`` is in characters, after normalising. ``multiline`` allows line feeds inside; a CR LF pair counts as
+    ``longest`` is in characters, after normalising. ``multiline`` allows line feeds inside; a CR LF pair counts as
     one, and line feeds at the end, which every editor leaves, are dropped. Leading and trailing spaces are refused
     rather than cut: two names that differ by one look the same.
     """
     # Normalising is not linear for a hostile megabyte of marks, so the length comes first.
-    if len(text) > 4 * limit:
-        raise ValueError(f"it has {len(text)} characters; {limit} are the most")
+    if len(text) > 4 * longest:
+        raise ValueError(f"it has {len(text)} characters; {longest} are the most")
     try:
         text = unicodedata.normalize("NFC", text.translate(_SELECTORS))
     except UnicodeError as error:
@@ -127,24 +127,24 @@ def check_text(text: str, *, limit: int, empty: bool = False, multiline: bool = 
         raise ValueError("it begins or ends with a space")
     if not text and not empty:
         raise ValueError("it is empty")
-    if len(text) > limit:
-        raise ValueError(f"it has {len(text)} characters; {limit} are the most")
+    if len(text) > longest:
+        raise ValueError(f"it has {len(text)} characters; {longest} are the most")
     return text
 
 
-def clean_name(text: str, *, limit: int = NAME_LIMIT) -> str:
-    """The name of a peer or group; rules pass ``limit=RULE_NAME_LIMIT``. ``ValueError`` has the reason."""
-    return check_text(text, limit=limit)
+def clean_name(text: str, *, longest: int = NAME_LIMIT) -> str:
+    """The name of a peer or group; rules pass ``longest=RULE_NAME_LIMIT``. ``ValueError`` has the reason."""
+    return check_text(text, longest=longest, empty=False)
 
 
 def clean_owner(text: str) -> str:
     """Who a peer belongs to: one line, may be empty."""
-    return check_text(text, limit=OWNER_LIMIT, empty=True)
+    return check_text(text, longest=OWNER_LIMIT)
 
 
 def clean_note(text: str, *, multiline: bool = False) -> str:
     """Notes: long, may be empty, one line unless told otherwise."""
-    return check_text(text, limit=NOTE_LIMIT, empty=True, multiline=multiline)
+    return check_text(text, longest=NOTE_LIMIT, multiline=multiline)
 
 
 def _check_line(line: str) -> None:
