@@ -12,7 +12,7 @@ import binascii
 import ipaddress
 import re
 from dataclasses import dataclass, field
-from typing import Any, NewType, NoReturn
+from typing import Any, NamedTuple, NewType, NoReturn
 from uuid import UUID
 
 Cidr = NewType("Cidr", str)
@@ -301,3 +301,14 @@ class InterfaceState:
     routes: tuple[Cidr, ...]
     """Only the routes that NexusHub set on this link."""
     peers: dict[Key, PeerState]
+
+
+class Sample(NamedTuple):
+    """What changes by itself on one peer; the status reader takes one of each peer every second."""
+
+    last_handshake: float
+    """Unix time in seconds; 0 is never."""
+    rx_bytes: int
+    """Received from the peer since the device was made."""
+    tx_bytes: int
+    endpoint: Endpoint | None

@@ -1,0 +1,5 @@
+pytest_plugins = [
+    "tests.fix_db",
+    "tests.fix_header",
+    "tests.fix_kernel",
+]
