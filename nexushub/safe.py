@@ -37,6 +37,8 @@ lines above and below."""
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
+# Names never enter a WireGuard file here, but lists, comments and other tools carry them on.
+_DIRECTIVE = re.compile(r"\[\s*(?:interface|peer)\s*\]|\b(?:pre|post)(?:up|down)\b", re.IGNORECASE)
 _SELECTORS = str.maketrans("", "", "\ufe0e\ufe0f")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _CONTROL_NAMES = {
@@ -134,7 +136,10 @@ def check_text(text: str, *, longest: int, empty: bool = True, multiline: bool =
 
 def clean_name(text: str, *, longest: int = NAME_LIMIT) -> str:
     """The name of a peer or group; rules pass ``longest=RULE_NAME_LIMIT``. ``ValueError`` has the reason."""
-    return check_text(text, longest=longest, empty=False)
+    name = check_text(text, longest=longest, empty=False)
+    if found := _DIRECTIVE.search(name):
+        raise ValueError(f"it contains {found[0]!r}, which means something in a WireGuard file")
+    return name
 
 
 def clean_owner(text: str) -> str:
