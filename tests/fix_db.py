@@ -1,0 +1,110 @@
+"""A real PostgreSQL for tests: one private cluster a session, migrated once, cloned for each test."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from nexushub import db, postgres
+
+TEMPLATE = "nexushub_template"
+_PREFIX = "nxp-"
+_numbers = count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A database of one test's own, with the present schema and no rows."""
+
+    cluster: postgres.Cluster
+    name: str
+
+    def dsn(self, role: str = "nexushub_app") -> str:
+        return self.cluster.dsn(role, self.name)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[postgres.Cluster]:
+    """A running cluster that nothing else uses. Not synced to disk: it is thrown away."""
+    _reap()
+    directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp"))  # noqa: S108  (short: a socket's path has 107 bytes)
+    directory.chmod(0o711)
+    running = postgres.start(directory / "state", directory / "run")
+    try:
+        with _superuser(running) as connection:
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("ALTER SYSTEM SET synchronous_commit = off")
+            connection.execute("SELECT pg_reload_conf()")
+        yield running
+    finally:
+        postgres.stop(running)
+        shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def template(cluster: postgres.Cluster) -> str:
+    """The name of a migrated, empty database that others are cloned from."""
+    _create(cluster, TEMPLATE, "template1")
+    db.upgrade(cluster.dsn("nexushub_owner", TEMPLATE))
+    return TEMPLATE
+
+
+@pytest.fixture
+def database(cluster: postgres.Cluster, template: str) -> Iterator[Database]:
+    """A fresh clone of the template, dropped at the end with whoever is still connected."""
+    name = f"nexushub_{next(_numbers)}"
+    _create(cluster, name, template)
+    yield Database(cluster, name)
+    with _superuser(cluster) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def empty_database(cluster: postgres.Cluster) -> Iterator[Database]:
+    """A database with btree_gist and no schema, for tests of the migrations themselves."""
+    name = f"nexushub_{next(_numbers)}"
+    _create(cluster, name, "template1")
+    yield Database(cluster, name)
+    with _superuser(cluster) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _superuser(cluster: postgres.Cluster, database: str = "postgres") -> psycopg.Connection:
+    return psycopg.connect(cluster.dsn("postgres", database), autocommit=True)
+
+
+def _create(cluster: postgres.Cluster, name: str, template: str) -> None:
+    with _superuser(cluster) as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} OWNER nexushub_owner TEMPLATE {}").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
+        )
+    if template == "template1":
+        with _superuser(cluster, name) as connection:
+            connection.execute("CREATE EXTENSION btree_gist")
+
+
+def _reap() -> None:
+    """End the clusters of test runs that were killed: nobody holds their lock any more."""
+    for directory in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        use = directory / "state" / "pg.users"
+        if not use.exists():
+            continue
+        with use.open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            fcntl.flock(file, fcntl.LOCK_UN)
+        if postgres.stop(postgres.start(directory / "state", directory / "run")):
+            shutil.rmtree(directory, ignore_errors=True)
