@@ -22,7 +22,7 @@ a link that comes up and never answers, since a missing key is no error to the k
 DEFAULT_MTU = 1420
 """What ``wg-quick`` sets by itself over an ordinary link of 1500, so the compact spelling leaves it out."""
 
-_VALUE = re.compile(r"[A-Za-z0-9_:\[][A-Za-z0-9_:\[\]+/=., -]*")
+_VALUE = re.compile(r"[A-Za-z0-9_:\[\]+/=., -]+")
 _BASE = re.compile(r"[a-zA-Z0-9_=+][a-zA-Z0-9_=+.-]{0,14}")
 # What the kernel, Windows or everyday use have taken already; compared in lower case, up to the first dot.
 _TAKEN = frozenset(

@@ -53,7 +53,7 @@ def matrix(text: str) -> Matrix:
     code.add_data(text.encode(), optimize=0)
     try:
         code.make(fit=True)
-    except DataOverflowError as error:
+    except (DataOverflowError, ValueError) as error:  # it raises one or the other: version 41 is checked twice
         size = len(text.encode())
         raise ValueError(f"it has {size} bytes and a QR code holds {MOST_BYTES}; use the file") from error
     return tuple(tuple(bool(module) for module in row) for row in code.get_matrix())
