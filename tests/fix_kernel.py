@@ -181,7 +181,9 @@ def ip_routes(name: str) -> tuple[str, ...]:
 
 def snapshot() -> dict[str, str]:
     """Everything in this namespace that is not ours to touch, as text to compare."""
+    names = sorted(link["ifname"] for link in json.loads(run("ip", "-j", "link", "show")))
     return {
+        "filters": "".join(run("tc", "-j", "filter", "show", "dev", name, "ingress") for name in names),
         "links": run("ip", "-j", "-d", "link", "show"),
         "addresses": run("ip", "-j", "address", "show"),
         "routes": run("ip", "-j", "route", "show", "table", "all"),
