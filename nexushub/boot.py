@@ -61,7 +61,9 @@ def prepare(settings: Settings, *, migrate: bool = True, wait: float = 20.0) -> 
             check_keys(connection, keyring)
         if present != db.head():
             if not migrate:
-                raise Unavailable("the database", f"has schema {present or 'none'}, not {db.head()}", hint="Run: nexushub db upgrade")
+                raise Unavailable(
+                    "the database", f"has schema {present or 'none'}, not {db.head()}", hint="Run: nexushub db upgrade"
+                )
             db.upgrade(dsn)
         register_key(connection, keyring)
     return Started(settings, keyring, cluster)
@@ -94,9 +96,17 @@ def check_keys(connection: psycopg.Connection[Any], keyring: secrets.Keyring) ->
     rows = connection.execute("SELECT key_id, check_value FROM key_checks WHERE retired_at IS NULL").fetchall()
     for key_id, check_value in rows:
         if key_id not in keyring.ids:
-            raise Configuration("PEER_KEY_ENCRYPTION_KEY", f"the database was also written with key {key_id!r}, which is not among the loaded keys", hint="Add it after the newest one, separated by a comma.")
+            raise Configuration(
+                "PEER_KEY_ENCRYPTION_KEY",
+                f"the database was also written with key {key_id!r}, which is not among the loaded keys",
+                hint="Add it after the newest one, separated by a comma.",
+            )
         if not hmac.compare_digest(bytes(check_value), keyring.check_value(key_id)):
-            raise Configuration("PEER_KEY_ENCRYPTION_KEY", f"key {key_id!r} is not the one that the database was written with", hint="Use the key that was in force then; nothing was changed.")
+            raise Configuration(
+                "PEER_KEY_ENCRYPTION_KEY",
+                f"key {key_id!r} is not the one that the database was written with",
+                hint="Use the key that was in force then; nothing was changed.",
+            )
 
 
 def register_key(connection: psycopg.Connection[Any], keyring: secrets.Keyring) -> None:
@@ -122,4 +132,6 @@ def open_hub(started: Started, role: db.AppRole = "nexushub_app") -> Hub:
     dsn = started.dsn(role)
     with db.connect(dsn, role, autocommit=True) as connection:
         node_id = ensure_node(connection, started.settings.node)
-    return Hub(started.settings, make_engine(dsn, role), started.keyring, AgentClient(started.settings.agent_socket), node_id)
+    return Hub(
+        started.settings, make_engine(dsn, role), started.keyring, AgentClient(started.settings.agent_socket), node_id
+    )

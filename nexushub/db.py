@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import psycopg
 from psycopg import conninfo
+from psycopg.types.string import TextLoader
 
 from nexushub.errors import Configuration, Unavailable
 
@@ -42,6 +43,8 @@ def connect(dsn: str, role: AppRole | None = None, *, autocommit: bool = False) 
     """Open a connection and take the role of least right that this process needs, where it exists."""
     connection = psycopg.connect(dsn, autocommit=True, **connect_options(dsn))
     try:
+        for kind in ("inet", "cidr"):  # canonical strings; the kernel layer's values are strings too
+            connection.adapters.register_loader(kind, TextLoader)
         with connection.cursor() as cursor:
             # UTC: times print alike everywhere. Two minutes: a forgotten transaction must not hold the row locks.
             cursor.execute("SET timezone TO 'UTC'; SET idle_in_transaction_session_timeout TO '120s'")

@@ -120,7 +120,9 @@ def endpoint(field: str, value: str, *, default_port: int | None = None, numeric
     """``HOST:PORT`` in canonical form, or empty for none."""
     if not value:
         return ""
-    return parsed(field, value, lambda text: str(values.parse_endpoint(text, default_port=default_port, numeric=numeric)))
+    return parsed(
+        field, value, lambda text: str(values.parse_endpoint(text, default_port=default_port, numeric=numeric))
+    )
 
 
 def public_key(value: str) -> Key:
@@ -147,7 +149,9 @@ def _expiry(value: str, now: datetime) -> datetime:
             return now + timedelta(**{unit: int(span[1])})
         return datetime.fromisoformat(value.strip())
     except (ValueError, OverflowError) as error:
-        raise Invalid("expires", value, "it must be a time such as 2027-01-31T12:00:00Z, or a span such as 30d") from error
+        raise Invalid(
+            "expires", value, "it must be a time such as 2027-01-31T12:00:00Z, or a span such as 30d"
+        ) from error
 
 
 def quota(value: object) -> int | None:

@@ -1,6 +1,6 @@
 """The tables as SQLModel classes: columns and nothing else. The constraints stand in the migrations' SQL.
 
-Addresses and networks travel as canonical strings (``native_inet_types=False``). Ids are made here, not by the
+Addresses and networks travel as canonical strings (``db.connect`` sees to it). Ids are made here, not by the
 database, since a sealed column's associated data names its row.
 """
 
@@ -107,7 +107,9 @@ class InterfaceAddress(SQLModel, table=True):
     interface_id: UUID
     node_id: UUID
     address: str = Field(sa_type=INET)
-    network: str | None = Field(default=None, sa_type=CIDR, sa_column_args=(Computed("network(address)", persisted=True),))
+    network: str | None = Field(
+        default=None, sa_type=CIDR, sa_column_args=(Computed("network(address)", persisted=True),)
+    )
     position: int = Field(sa_type=SmallInteger)
     next_host: int = Field(default=1, sa_type=BigInteger)
 

@@ -117,10 +117,16 @@ class Work:
         can ask for "everything after N" without missing one that commits late.
         """
         self.db.flush()
-        revision: int = self.db.connection().execute(
-            text("UPDATE nodes SET desired_revision = desired_revision + 1 WHERE id = :node RETURNING desired_revision"),
-            {"node": self.node_id},
-        ).scalar_one()
+        revision: int = (
+            self.db.connection()
+            .execute(
+                text(
+                    "UPDATE nodes SET desired_revision = desired_revision + 1 WHERE id = :node RETURNING desired_revision"
+                ),
+                {"node": self.node_id},
+            )
+            .scalar_one()
+        )
         ids = {kind: [i for k, i in self._touched if k == kind] for kind in ("interface", "peer")}
         run = self.db.connection().execute
         run(text("UPDATE interfaces SET revision = :r WHERE id = ANY(:ids)"), {"r": revision, "ids": ids["interface"]})
@@ -142,7 +148,12 @@ class Work:
             reply = self.hub.kernel.reconcile(revision, self._wait_ms)
         except Unavailable as error:
             log.info("pending: %s", error)
-            return Truth(applied=False, pending=f"agent {error.message.removeprefix('the agent ').rstrip('.')}".replace("agent is not", "agent not"))
+            return Truth(
+                applied=False,
+                pending=f"agent {error.message.removeprefix('the agent ').rstrip('.')}".replace(
+                    "agent is not", "agent not"
+                ),
+            )
         if reply.code is Code.DATABASE:
             return Truth(applied=False, pending="agent can't reach the database")
         if reply.code is not Code.OK or reply.a < revision:
@@ -151,7 +162,9 @@ class Work:
 
     def _failures(self) -> Truth:
         """The kernel's words about what this change touched, if the agent failed on any of it."""
-        query = text("SELECT detail FROM applied WHERE node_id = :node AND result = 'failed' AND object_id = ANY(:ids) LIMIT 3")
+        query = text(
+            "SELECT detail FROM applied WHERE node_id = :node AND result = 'failed' AND object_id = ANY(:ids) LIMIT 3"
+        )
         owners = [*(i for _, i in self._touched), *self._touched.values()]
         with self.hub.engine.connect() as connection:
             words = connection.execute(query, {"node": self.node_id, "ids": owners}).scalars().all()
@@ -189,13 +202,14 @@ def make_engine(dsn: str, role: db.AppRole, *, size: int = 8) -> Engine:
         max_overflow=size,
         pool_timeout=5,
         pool_pre_ping=True,
-        native_inet_types=False,
     )
 
     @event.listens_for(engine, "handle_error")
     def _translate(context: Any) -> None:
         original = context.original_exception
         if isinstance(original, psycopg.OperationalError) and context.is_disconnect:
-            raise Unavailable("the database", "went away", hint="It is tried again by itself; repeat the command.") from original
+            raise Unavailable(
+                "the database", "went away", hint="It is tried again by itself; repeat the command."
+            ) from original
 
     return engine

@@ -2,4 +2,5 @@ pytest_plugins = [
     "tests.fix_db",
     "tests.fix_header",
     "tests.fix_kernel",
+    "tests.fix_hub",
 ]

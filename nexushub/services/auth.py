@@ -55,7 +55,12 @@ def hash_password(password: str, *, context: tuple[str, ...] = ()) -> str:
     """
     normal = _normal(password)
     if len(normal) < PASSWORD_MIN:
-        raise Invalid("password", None, f"it must have at least {PASSWORD_MIN} characters", hint="A few unrelated words make a good one.")
+        raise Invalid(
+            "password",
+            None,
+            f"it must have at least {PASSWORD_MIN} characters",
+            hint="A few unrelated words make a good one.",
+        )
     if len(normal) > PASSWORD_MAX:
         raise Invalid("password", None, f"it must have at most {PASSWORD_MAX} characters")
     lowered = normal.casefold()
@@ -121,7 +126,13 @@ def sign_in(hub: Hub, name: str, password: str, *, surface: Surface, address: st
         w.actor = _actor(row, session, anonymous.source, address)
         w.audit("auth.login", "user", row.id, row.name)
         view = user_view(row)
-    return SignedIn(token=token, user=view, expires_at=session.expires_at, previous_login_at=previous_at, previous_login_from=previous_from)
+    return SignedIn(
+        token=token,
+        user=view,
+        expires_at=session.expires_at,
+        previous_login_at=previous_at,
+        previous_login_from=previous_from,
+    )
 
 
 def _find(w: Work, name: str) -> models.User | None:
@@ -139,7 +150,9 @@ def _count_failure(hub: Hub, anonymous: Actor, user_id: UUID | None, name: str) 
             if row.failures >= _HARD_STOP:
                 row.locked_until = w.now + timedelta(days=3650)
             elif row.failures >= _FREE_FAILURES:
-                row.locked_until = w.now + min(timedelta(hours=1), timedelta(seconds=30 * 2 ** (row.failures - _FREE_FAILURES)))
+                row.locked_until = w.now + min(
+                    timedelta(hours=1), timedelta(seconds=30 * 2 ** (row.failures - _FREE_FAILURES))
+                )
         w.audit("auth.login", "user", user_id, name[:64], result="failure")
 
 
@@ -217,7 +230,12 @@ class SessionView(View):
     current: bool
 
 
-def _actor(user: models.User, session: models.Session, source: Literal["tui", "cli", "web", "api", "agent", "local"], address: str) -> Actor:
+def _actor(
+    user: models.User,
+    session: models.Session,
+    source: Literal["tui", "cli", "web", "api", "agent", "local"],
+    address: str,
+) -> Actor:
     return Actor(
         name=user.name, role=UserView.model_validate(user, from_attributes=True).role, source=source,
         user_id=user.id, session_id=session.id, address=address,

@@ -40,7 +40,9 @@ class Suggestion(View):
 @needs("interface.read")
 def listing(w: Work) -> list[InterfaceView]:
     """Every interface of this node, by name."""
-    rows = w.db.connection().execute(text(INTERFACES + " ORDER BY i.name"), {"node": w.node_id, "now": w.now, "ref": None, "id": None})
+    rows = w.db.connection().execute(
+        text(INTERFACES + " ORDER BY i.name"), {"node": w.node_id, "now": w.now, "ref": None, "id": None}
+    )
     return [interface_view(row) for row in rows.mappings()]
 
 
@@ -70,7 +72,13 @@ def suggest(w: Work) -> Suggestion:
     rows = w.db.exec(select(models.Interface).where(models.Interface.node_id == w.node_id)).all()
     names = {row.name for row in rows}
     ports = {row.listen_port for row in rows}
-    taken = [ipaddress.ip_network(n) for n in w.db.exec(select(models.InterfaceAddress.network).where(models.InterfaceAddress.node_id == w.node_id)).all() if n]
+    taken = [
+        ipaddress.ip_network(n)
+        for n in w.db.exec(
+            select(models.InterfaceAddress.network).where(models.InterfaceAddress.node_id == w.node_id)
+        ).all()
+        if n
+    ]
     name = next(f"wg{i}" for i in range(1000) if f"wg{i}" not in names)
     candidates = (ipaddress.ip_network(f"10.{8 + i // 256}.{i % 256}.0/24") for i in range(60000))
     network = next(n for n in candidates if not any(n.overlaps(t) for t in taken if t.version == n.version))
@@ -182,7 +190,9 @@ def check_version(present: int, expected: int | None, kind: str, name: str) -> N
 
 def _lock_node(w: Work) -> None:
     """Serialise changes of names, ports and networks on a node, so that a clash is named and not a race."""
-    w.db.connection().execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:node, 1))"), {"node": str(w.node_id)})
+    w.db.connection().execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended(:node, 1))"), {"node": str(w.node_id)}
+    )
 
 
 def _changed(w: Work, row: models.Interface, action: str, **detail: Any) -> InterfaceView:
@@ -227,7 +237,12 @@ def _set_addresses(w: Work, row: models.Interface, addresses: Sequence[values.In
         {"i": row.id, "nets": [values.network_of(a) for a in addresses]},
     ).one()  # fmt: skip
     if orphans[0]:
-        raise Conflict("address", ", ".join(addresses), f"{orphans[0]} peers such as {orphans[1]!r} whose addresses are in the network that would go", hint="Delete or move them first.")
+        raise Conflict(
+            "address",
+            ", ".join(addresses),
+            f"{orphans[0]} peers such as {orphans[1]!r} whose addresses are in the network that would go",
+            hint="Delete or move them first.",
+        )
     owner = w.db.connection().execute(
         text("SELECT p.name, a.network::text FROM peer_addresses a JOIN peers p ON p.id = a.peer_id WHERE a.interface_id = :i AND a.network >>= ANY(CAST(:own AS inet[])) LIMIT 1"),
         {"i": row.id, "own": [a.split("/")[0] for a in addresses]},
@@ -263,7 +278,9 @@ def _check_network(w: Work, row: models.Interface, address: values.InterfaceAddr
 
 def _view(w: Work, interface_id: UUID) -> InterfaceView:
     w.db.flush()
-    row = w.db.connection().execute(text(INTERFACES + " AND i.id = :id"), {"node": w.node_id, "now": w.now, "id": interface_id})
+    row = w.db.connection().execute(
+        text(INTERFACES + " AND i.id = :id"), {"node": w.node_id, "now": w.now, "id": interface_id}
+    )
     return interface_view(row.mappings().one())
 
 

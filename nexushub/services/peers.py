@@ -20,7 +20,15 @@ from nexushub import fields, models
 from nexushub.errors import Conflict, Invalid, NexusError, NotFound
 from nexushub.kernel.values import Key, SecretKey
 from nexushub.secrets import generate_preshared_key, generate_private_key, public_key
-from nexushub.services import addresses, clients, groups, interfaces, needs, public, seal
+from nexushub.services import (
+    addresses,
+    clients,
+    groups,
+    interfaces,
+    needs,
+    public,
+    seal,
+)
 from nexushub.services.clients import PeerConfig
 from nexushub.services.rows import PEER_ROWS, PEERS, peer_row, peer_view
 from nexushub.views import CreatedPeer, Page, PeerRow, PeerView
@@ -76,7 +84,9 @@ def page(
         query += " WHERE q.state = :state"
         values["state"] = fields.choice("state", state, ("up", "idle", "never", "off", "expired"))
     order = "q.name" if state else "p.name"
-    rows = w.db.connection().execute(text(f'{query} ORDER BY {order} COLLATE "C" LIMIT :limit'), values).mappings().all()
+    rows = (
+        w.db.connection().execute(text(f'{query} ORDER BY {order} COLLATE "C" LIMIT :limit'), values).mappings().all()
+    )
     items = [peer_view(row) for row in rows[:limit]]
     return Page[PeerView](items=items, next=items[-1].name if len(rows) > limit else None)
 
@@ -185,7 +195,9 @@ def edit(w: Work, ref: str | UUID, *, version: int | None = None, **changes: Any
         addresses.reassign(w, parent, row, changes.get("ip"), changes.get("networks"))
     if "groups" in changes:
         groups.set_members(w, [(row.id, tuple(changes["groups"]))], replace=True)
-    return _changed(w, row, "peer.edit", fields=sorted(changes), before=before, after={k: getattr(row, k) for k in before})
+    return _changed(
+        w, row, "peer.edit", fields=sorted(changes), before=before, after={k: getattr(row, k) for k in before}
+    )
 
 
 @needs("peer.edit")
@@ -221,7 +233,11 @@ def config(w: Work, ref: str | UUID) -> PeerConfig:
     if row.private_key is not None:
         private = SecretKey(w.keyring.open("peers", "private_key", row.id, row.private_key))
     psk_row = _active_psk(w, row)
-    psk = SecretKey(w.keyring.open("preshared_keys", "preshared_key", psk_row.id, psk_row.preshared_key)) if psk_row else None
+    psk = (
+        SecretKey(w.keyring.open("preshared_keys", "preshared_key", psk_row.id, psk_row.preshared_key))
+        if psk_row
+        else None
+    )
     w.audit("peer.config", "peer", row.id, row.name, private_key=private is not None)
     hub = clients.hub_side(w, interfaces.find(w, row.interface_id))
     return clients.file(hub, _views(w, [row.id])[0], private, psk)
@@ -233,12 +249,21 @@ def rotate_key(w: Work, ref: str | UUID) -> CreatedPeer:
     row = find(w, ref, lock=True)
     parent = interfaces.find(w, row.interface_id)
     if parent.key_policy == "never":
-        raise Conflict("public_key", row.name, f"the key policy of {parent.name!r}, which never makes private keys", hint="Let the client make a key and give its public key: nexushub peer edit NAME --public-key KEY.")
+        raise Conflict(
+            "public_key",
+            row.name,
+            f"the key policy of {parent.name!r}, which never makes private keys",
+            hint="Let the client make a key and give its public key: nexushub peer edit NAME --public-key KEY.",
+        )
     private = generate_private_key()
     _new_key(w, row, public_key(private), private if parent.key_policy == "stored" else None)
     view = _changed(w, row, "peer.rotate_key")
     psk_row = _active_psk(w, row)
-    psk = SecretKey(w.keyring.open("preshared_keys", "preshared_key", psk_row.id, psk_row.preshared_key)) if psk_row else None
+    psk = (
+        SecretKey(w.keyring.open("preshared_keys", "preshared_key", psk_row.id, psk_row.preshared_key))
+        if psk_row
+        else None
+    )
     return CreatedPeer(peer=view, config=clients.file(clients.hub_side(w, parent), view, private, psk).text)
 
 
@@ -265,7 +290,9 @@ def _row(w: Work, parent: models.Interface, new: NewPeer) -> tuple[models.Peer, 
     if new.public_key is not None:
         key = fields.public_key(new.public_key)
     elif parent.key_policy == "never":
-        raise Invalid("public_key", None, f"{parent.name} never makes private keys, so the client's public key is needed")
+        raise Invalid(
+            "public_key", None, f"{parent.name} never makes private keys, so the client's public key is needed"
+        )
     else:
         private = generate_private_key()
         key = public_key(private)
@@ -318,7 +345,9 @@ def _check_names(w: Work, peers: Sequence[NewPeer]) -> None:
     if len(set(names)) != len(names):
         twice = next(n for n in names if names.count(n) > 1)
         raise Conflict("name", twice, "another peer of the same list")
-    taken = w.db.exec(select(models.Peer.name).where(models.Peer.node_id == w.node_id, col(models.Peer.name).in_(names))).first()
+    taken = w.db.exec(
+        select(models.Peer.name).where(models.Peer.node_id == w.node_id, col(models.Peer.name).in_(names))
+    ).first()
     if taken is not None:
         owner = find(w, taken)
         raise Conflict("name", taken, f"a peer on {interfaces.find(w, owner.interface_id).name}")
@@ -331,13 +360,19 @@ def _check_keys(w: Work, parent: models.Interface, made: Sequence[models.Peer]) 
             raise Conflict("public_key", Key(row.public_key), "another peer of the same list")
         if row.public_key == parent.public_key:
             raise Conflict("public_key", Key(row.public_key), f"the hub itself on {parent.name}")
-    clash = w.db.exec(select(models.Peer).where(models.Peer.node_id == w.node_id, col(models.Peer.public_key).in_(keys))).first()
+    clash = w.db.exec(
+        select(models.Peer).where(models.Peer.node_id == w.node_id, col(models.Peer.public_key).in_(keys))
+    ).first()
     if clash is not None:
-        raise Conflict("public_key", Key(clash.public_key), f"peer {clash.name!r} on {interfaces.find(w, clash.interface_id).name}")
+        raise Conflict(
+            "public_key", Key(clash.public_key), f"peer {clash.name!r} on {interfaces.find(w, clash.interface_id).name}"
+        )
 
 
 def _new_key(w: Work, row: models.Peer, key: Key, private: SecretKey | None) -> None:
-    clash = w.db.exec(select(models.Peer).where(models.Peer.node_id == row.node_id, models.Peer.public_key == bytes(key))).first()
+    clash = w.db.exec(
+        select(models.Peer).where(models.Peer.node_id == row.node_id, models.Peer.public_key == bytes(key))
+    ).first()
     if clash is not None and clash.id != row.id:
         raise Conflict("public_key", key, f"peer {clash.name!r}")
     row.public_key, row.key_created_at = bytes(key), w.now
@@ -346,7 +381,9 @@ def _new_key(w: Work, row: models.Peer, key: Key, private: SecretKey | None) -> 
 
 def _active_psk(w: Work, row: models.Peer) -> models.PresharedKey | None:
     return w.db.exec(
-        select(models.PresharedKey).where(models.PresharedKey.peer_id == row.id, col(models.PresharedKey.retired_at).is_(None))
+        select(models.PresharedKey).where(
+            models.PresharedKey.peer_id == row.id, col(models.PresharedKey.retired_at).is_(None)
+        )
     ).first()
 
 
@@ -377,7 +414,9 @@ def _changed(w: Work, row: models.Peer, action: str, **detail: Any) -> PeerView:
 def _views(w: Work, ids: Sequence[UUID]) -> list[PeerView]:
     """Views in the order of the ids."""
     w.db.flush()
-    found = w.db.connection().execute(text(PEERS + " AND p.id = ANY(:ids)"), {"node": w.node_id, "now": w.now, "ids": list(ids)})
+    found = w.db.connection().execute(
+        text(PEERS + " AND p.id = ANY(:ids)"), {"node": w.node_id, "now": w.now, "ids": list(ids)}
+    )
     by_id = {row["id"]: peer_view(row) for row in found.mappings()}
     return [by_id[peer_id] for peer_id in ids]
 

@@ -85,7 +85,11 @@ def truth(row: Mapping[str, Any]) -> dict[str, Any]:
         return {"applied": failed is None, "pending": None, "failed": failed}
     if row.get("i_result") == "failed":
         return {"applied": False, "pending": None, "failed": f"interface {row['interface']}: {row['i_detail']}"}
-    return {"applied": False, "pending": "agent still applying" if row["alive"] else "agent not running", "failed": None}
+    return {
+        "applied": False,
+        "pending": "agent still applying" if row["alive"] else "agent not running",
+        "failed": None,
+    }
 
 
 def interface_view(row: Mapping[str, Any]) -> InterfaceView:

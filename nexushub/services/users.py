@@ -48,10 +48,17 @@ def seed(w: Work, *, name: str, email: str, password: str, reset_password: bool 
     Returns the account and one sentence that says what was done. Only ``reset_password`` sets a password again.
     """
     existing = w.db.exec(
-        select(models.User).where((col(models.User.name) == name.casefold()) | (func.lower(models.User.email) == email.casefold()))
+        select(models.User).where(
+            (col(models.User.name) == name.casefold()) | (func.lower(models.User.email) == email.casefold())
+        )
     ).all()
     if len(existing) > 1 or (existing and existing[0].name != name.casefold()):
-        raise Conflict("email", email, f"the account {existing[0].name!r}", hint="Set NEXUSHUB_ADMIN_USERNAME to its name, or use another address.")
+        raise Conflict(
+            "email",
+            email,
+            f"the account {existing[0].name!r}",
+            hint="Set NEXUSHUB_ADMIN_USERNAME to its name, or use another address.",
+        )
     if not existing:
         return _create(w, name, email, password, "super_admin"), f"created the super-admin {name!r}"
     user = existing[0]
@@ -59,7 +66,10 @@ def seed(w: Work, *, name: str, email: str, password: str, reset_password: bool 
         return user_view(user), f"the account {user.name!r} exists; nothing was changed"
     user.password_hash = hash_password(password, context=(user.name,))
     user.failures, user.locked_until, user.updated_at, user.version = 0, None, w.now, user.version + 1
-    w.db.connection().execute(text("UPDATE sessions SET revoked_at = :now WHERE user_id = :user AND revoked_at IS NULL"), {"now": w.now, "user": user.id})
+    w.db.connection().execute(
+        text("UPDATE sessions SET revoked_at = :now WHERE user_id = :user AND revoked_at IS NULL"),
+        {"now": w.now, "user": user.id},
+    )
     w.audit("user.reset_password", "user", user.id, user.name)
     return user_view(user), f"set the password of {user.name!r} again and ended its sessions"
 
@@ -86,7 +96,9 @@ def _create(w: Work, name: str, email: str, password: str, role: Role) -> UserVi
     if not _EMAIL.fullmatch(address) or len(address) > 254:  # noqa: PLR2004  (RFC 5321 section 4.5.3.1)
         raise Invalid("email", email, "it is not an e-mail address")
     clash = w.db.exec(
-        select(models.User).where((col(models.User.name) == key) | (func.lower(models.User.email) == address.casefold()))
+        select(models.User).where(
+            (col(models.User.name) == key) | (func.lower(models.User.email) == address.casefold())
+        )
     ).first()
     if clash is not None:
         field, value = ("name", key) if clash.name == key else ("email", address)
