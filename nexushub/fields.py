@@ -7,8 +7,9 @@ import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
+from uuid import UUID
 
-from nexushub.errors import Invalid
+from nexushub.errors import Invalid, NotFound
 from nexushub.kernel import values
 from nexushub.kernel.values import Cidr, InterfaceAddress, Key
 from nexushub.safe import check_text, clean_name
@@ -27,6 +28,27 @@ def parsed(field: str, value: str, parse: Callable[[str], T]) -> T:
         return parse(value)
     except ValueError as error:
         raise Invalid(field, value, str(error)) from error
+
+
+def ref(kind: str, value: str) -> UUID | str:
+    """A name or an id as somebody wrote it. What no name can be is ``NotFound``, not a database error."""
+    try:
+        return UUID(value)
+    except ValueError:
+        if not searchable(value):
+            raise NotFound(kind, value) from None
+        return value
+
+
+def searchable(value: str) -> bool:
+    """Whether PostgreSQL can take it as text: no NUL, no lone surrogate."""
+    return "\0" not in value and not re.search("[\ud800-\udfff]", value)
+
+
+def search(field: str, value: str) -> str:
+    if not searchable(value) or len(value) > 200:  # noqa: PLR2004  (longer than any name or list of addresses)
+        raise Invalid(field, value[:200], "it must be at most 200 characters of text")
+    return value
 
 
 def name(field: str, value: str, *, longest: int = 64) -> str:
@@ -156,4 +178,4 @@ def _expiry(value: str, now: datetime) -> datetime:
 
 def quota(value: object) -> int | None:
     """Bytes, 1 to 2**63-1, or none."""
-    return None if value is None else integer("quota", value, 1, 2**63 - 1)
+    return None if value is None else integer("quota_bytes", value, 1, 2**63 - 1)

@@ -7,7 +7,7 @@ is checked here gets a good sentence, what slips past is refused all the same.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from uuid import UUID
 
 from sqlalchemy import text
@@ -21,6 +21,17 @@ from nexushub.services import public, seal
 from nexushub.work import Work
 
 _BATCH = 256
+_ASKED = "unnest(CAST(:f AS text[]), CAST(:c AS inet[])) AS q(field, asked)"
+_TAKEN_BY_PEER = text(
+    "SELECT q.field, q.asked::text AS asked, p.name AS owner, i.name AS interface, a.network::text AS has"
+    f" FROM {_ASKED} JOIN peer_addresses a ON a.node_id = :n AND a.network && q.asked"
+    " JOIN peers p ON p.id = a.peer_id JOIN interfaces i ON i.id = p.interface_id LIMIT 1"
+)
+_TAKEN_BY_INTERFACE = text(
+    "SELECT q.field, q.asked::text AS asked, i.name AS owner, a.address::text AS has"
+    f" FROM {_ASKED} JOIN interface_addresses a ON a.node_id = :n JOIN interfaces i ON i.id = a.interface_id"
+    " WHERE (a.interface_id <> :i AND a.network && q.asked) OR (a.interface_id = :i AND q.asked >>= a.address) LIMIT 1"
+)
 Wanted = tuple[models.Peer, Sequence[str], Sequence[str]]
 """A peer's row, the addresses asked for (none: allocate), the networks behind it."""
 
@@ -34,9 +45,7 @@ def assign(w: Work, parent: models.Interface, wanted: Sequence[Wanted]) -> None:
     explicit = [_explicit(parent, pools, ip) for _, ip, _ in wanted]
     behind = [_behind(networks) for _, _, networks in wanted]
     _check_free(
-        w,
-        parent,
-        [(row, {*own.values(), *nets}) for (row, _, _), own, nets in zip(wanted, explicit, behind, strict=True)],
+        w, parent, [(row, own.values(), nets) for (row, _, _), own, nets in zip(wanted, explicit, behind, strict=True)]
     )
     asked = {address for own in explicit for address in own.values()}
     rows: list[models.PeerAddress] = []
@@ -157,43 +166,28 @@ def _allocate(
     pool.next_host = offset
 
 
-def _check_free(w: Work, parent: models.Interface, wanted: Sequence[tuple[models.Peer, set[str]]]) -> None:
-    """Name whoever has an address or network that was asked for."""
-    seen: list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, models.Peer]] = []
-    for row, networks in wanted:
-        for item in sorted(networks):
+def _check_free(
+    w: Work, parent: models.Interface, wanted: Sequence[tuple[models.Peer, Iterable[str], Iterable[str]]]
+) -> None:
+    """Name whoever has an address or network that was asked for, in the list or in the database."""
+    seen: list[tuple[str, str, models.Peer]] = []
+    for row, own, networks in wanted:
+        for field, item in [*(("ip", a) for a in own), *(("networks", n) for n in networks)]:
             one = ipaddress.ip_network(item)
-            other = next((p for n, p in seen if n.version == one.version and n.overlaps(one) and p is not row), None)
-            if other is not None:
-                raise Conflict("networks" if "/" in item else "ip", item, f"peer {other.name!r} of the same list")
-            seen.append((one, row))
+            for _, earlier, owner in seen:
+                other = ipaddress.ip_network(earlier)
+                if owner is not row and other.version == one.version and other.overlaps(one):
+                    raise Conflict(field, item, f"peer {owner.name!r} of the same list")
+            seen.append((field, item, row))
     if not seen:
         return
-    query = text(
-        "SELECT c::text AS asked, p.name, i.name AS interface, a.network::text AS has FROM unnest(CAST(:c AS inet[])) c"
-        " JOIN peer_addresses a ON a.node_id = :n AND a.network && c JOIN peers p ON p.id = a.peer_id"
-        " JOIN interfaces i ON i.id = p.interface_id LIMIT 1"
-    )
-    asked = [str(n) for n, _ in seen]
-    clash = w.db.connection().execute(query, {"n": parent.node_id, "c": asked}).first()
-    if clash:
-        own = clash.asked.endswith(("/32", "/128")) or "/" not in clash.asked
-        raise Conflict(
-            "ip" if own else "networks", clash.asked, f"peer {clash.name!r} on {clash.interface}, which has {clash.has}"
-        )
-    hub = (
-        w.db.connection()
-        .execute(
-            text(
-                "SELECT c::text AS asked, i.name, a.address::text AS has FROM unnest(CAST(:c AS inet[])) c JOIN interface_addresses a ON a.node_id = :n"
-                " JOIN interfaces i ON i.id = a.interface_id WHERE (a.interface_id <> :i AND a.network && c) OR (a.interface_id = :i AND c >>= a.address)  LIMIT 1"
-            ),
-            {"n": parent.node_id, "i": parent.id, "c": asked},
-        )
-        .first()
-    )
+    names = {"n": parent.node_id, "i": parent.id, "f": [f for f, _, _ in seen], "c": [c for _, c, _ in seen]}
+    peer = w.db.connection().execute(_TAKEN_BY_PEER, {k: names[k] for k in ("n", "f", "c")}).first()
+    if peer:
+        raise Conflict(peer.field, peer.asked, f"peer {peer.owner!r} on {peer.interface}, which has {peer.has}")
+    hub = w.db.connection().execute(_TAKEN_BY_INTERFACE, names).first()
     if hub:
-        raise Conflict("networks", hub.asked, f"interface {hub.name!r}, which has {hub.has}")
+        raise Conflict(hub.field, hub.asked, f"interface {hub.owner!r}, which has {hub.has}")
 
 
 def _address(row: models.Peer, network: str, kind: str, position: int) -> models.PeerAddress:

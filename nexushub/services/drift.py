@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlmodel import col, select
 
-from nexushub import models
+from nexushub import fields, models
 from nexushub.errors import Conflict, NotFound
 from nexushub.kernel.values import Key
 from nexushub.services import interfaces, needs, peers, seal
@@ -70,10 +70,9 @@ def ignore(w: Work, drift_id: UUID | str) -> DriftView:
 
 
 def _open(w: Work, drift_id: UUID | str) -> models.Drift:
-    try:
-        wanted = drift_id if isinstance(drift_id, UUID) else UUID(drift_id)
-    except ValueError as error:
-        raise NotFound("drift item", str(drift_id), hint="'nexushub drift list' shows them.") from error
+    wanted = fields.ref("drift item", drift_id) if isinstance(drift_id, str) else drift_id
+    if not isinstance(wanted, UUID):
+        raise NotFound("drift item", wanted, hint="'nexushub drift list' shows them.")
     query = select(models.Drift).where(models.Drift.node_id == w.node_id, col(models.Drift.id) == wanted)
     row = w.db.exec(query.with_for_update()).first()
     if row is None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlmodel import col, select
+from sqlmodel import select
 
 from nexushub import fields, models
 from nexushub.errors import Conflict, NotFound
@@ -30,10 +30,8 @@ def listing(w: Work) -> list[GroupView]:
 def find(w: Work, ref: str | UUID) -> models.Group:
     """The row by name or id, or ``NotFound``."""
     query = select(models.Group).where(models.Group.node_id == w.node_id)
-    try:
-        query = query.where(models.Group.id == (ref if isinstance(ref, UUID) else UUID(ref)))
-    except ValueError:
-        query = query.where(models.Group.name == ref)
+    wanted = fields.ref("group", ref) if isinstance(ref, str) else ref
+    query = query.where(models.Group.id == wanted if isinstance(wanted, UUID) else models.Group.name == wanted)
     row = w.db.exec(query).first()
     if row is None:
         raise NotFound("group", str(ref), hint="'nexushub group list' shows them.")
@@ -111,10 +109,8 @@ def _peers(w: Work, refs: Sequence[str | UUID]) -> list[models.Peer]:
     rows = []
     for ref in refs:
         query = select(models.Peer).where(models.Peer.node_id == w.node_id)
-        try:
-            query = query.where(models.Peer.id == (ref if isinstance(ref, UUID) else UUID(ref)))
-        except ValueError:
-            query = query.where(col(models.Peer.name) == ref)
+        wanted = fields.ref("peer", ref) if isinstance(ref, str) else ref
+        query = query.where(models.Peer.id == wanted if isinstance(wanted, UUID) else models.Peer.name == wanted)
         row = w.db.exec(query).first()
         if row is None:
             raise NotFound("peer", str(ref), hint="'nexushub peer list' shows them.")

@@ -56,10 +56,8 @@ def get(w: Work, ref: str | UUID) -> InterfaceView:
 def find(w: Work, ref: str | UUID, *, lock: bool = False) -> models.Interface:
     """The row by name or id. ``lock`` takes the row lock under which addresses are allocated."""
     query = select(models.Interface).where(models.Interface.node_id == w.node_id)
-    try:
-        query = query.where(models.Interface.id == (ref if isinstance(ref, UUID) else UUID(ref)))
-    except ValueError:
-        query = query.where(models.Interface.name == ref)
+    wanted = fields.ref("interface", ref) if isinstance(ref, str) else ref
+    query = query.where(models.Interface.id == wanted if isinstance(wanted, UUID) else models.Interface.name == wanted)
     row = w.db.exec(query.with_for_update() if lock else query).first()
     if row is None:
         raise NotFound("interface", str(ref), hint="'nexushub interface list' shows them.")

@@ -12,13 +12,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
 from sqlalchemy import text
 from sqlmodel import col, select
 
 from nexushub import fields, models
 from nexushub.errors import Conflict, Invalid, NexusError, NotFound
-from nexushub.kernel.values import Key, SecretKey
+from nexushub.kernel.values import SecretKey
 from nexushub.secrets import generate_preshared_key, generate_private_key, public_key
 from nexushub.services import (
     addresses,
@@ -26,39 +25,18 @@ from nexushub.services import (
     groups,
     interfaces,
     needs,
+    peerfields,
     public,
     seal,
 )
 from nexushub.services.clients import PeerConfig
+from nexushub.services.peerfields import NewPeer
 from nexushub.services.rows import PEER_ROWS, PEERS, peer_row, peer_view
 from nexushub.views import CreatedPeer, Page, PeerRow, PeerView
 from nexushub.work import Work
 
-_PLAIN = frozenset({"name", "allowed_ips", "endpoint", "peer_endpoint", "keepalive", "dns", "mtu", "owner", "notes", "quota_bytes", "expires_at"})  # fmt: skip
-_EDITABLE = _PLAIN | {"ip", "networks", "public_key", "groups", "enabled"}
+_EDITABLE = peerfields.PLAIN | {"ip", "networks", "public_key", "groups", "enabled"}
 MOST_AT_ONCE = 20_000
-
-
-class NewPeer(BaseModel):
-    """The fields of a peer to make. Only the name is needed; everything else is filled in."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    name: str
-    ip: tuple[str, ...] = ()
-    allowed_ips: tuple[str, ...] = ()
-    networks: tuple[str, ...] = ()
-    endpoint: str = ""
-    peer_endpoint: str = ""
-    keepalive: int = 0
-    dns: tuple[str, ...] | None = None
-    mtu: int | None = None
-    public_key: str | None = None
-    psk: bool = False
-    expires_at: datetime | str | None = None
-    quota_bytes: int | None = None
-    owner: str = ""
-    notes: str = ""
-    groups: tuple[str, ...] = ()
 
 
 @needs("peer.read")
@@ -76,9 +54,9 @@ def page(
         values["group"] = groups.find(w, group).id
     if search:
         query += " AND position(lower(:search) IN lower(p.name || ' ' || p.owner || ' ' || array_to_string(ARRAY(SELECT host(a.network) FROM peer_addresses a WHERE a.peer_id = p.id), ' '))) > 0"
-        values["search"] = search
+        values["search"] = fields.search("search", search)
     if after:
-        query, values["after"] = query + ' AND p.name COLLATE "C" > :after', after
+        query, values["after"] = query + ' AND p.name COLLATE "C" > :after', fields.search("after", after)
     query = f"SELECT * FROM ({query}) q" if state else query
     if state:
         query += " WHERE q.state = :state"
@@ -120,10 +98,8 @@ def get(w: Work, ref: str | UUID) -> PeerView:
 def find(w: Work, ref: str | UUID, *, lock: bool = False) -> models.Peer:
     """The row by name or id."""
     query = select(models.Peer).where(models.Peer.node_id == w.node_id)
-    try:
-        query = query.where(models.Peer.id == (ref if isinstance(ref, UUID) else UUID(ref)))
-    except ValueError:
-        query = query.where(models.Peer.name == ref)
+    wanted = fields.ref("peer", ref) if isinstance(ref, str) else ref
+    query = query.where(models.Peer.id == wanted if isinstance(wanted, UUID) else models.Peer.name == wanted)
     row = w.db.exec(query.with_for_update() if lock else query).first()
     if row is None:
         raise NotFound("peer", str(ref), hint="'nexushub peer list' shows them.")
@@ -146,17 +122,17 @@ def create_many(w: Work, *, interface: str | UUID, peers: Sequence[NewPeer]) -> 
     if len(peers) > MOST_AT_ONCE:
         raise Invalid("peers", len(peers), f"at most {MOST_AT_ONCE} are made at once")
     parent = interfaces.find(w, interface, lock=True)
-    _check_names(w, peers)
+    peerfields.check_names(w, [new.name for new in peers])
     secrets: dict[UUID, tuple[SecretKey | None, SecretKey | None]] = {}
     made: list[models.Peer] = []
     for new in peers:
         try:
-            row, private, psk = _row(w, parent, new)
+            row, private, psk = peerfields.new_row(w, parent, new)
         except NexusError as error:
-            raise _named(error, new.name, len(peers)) from error
+            raise peerfields.named(error, new.name, len(peers)) from error
         made.append(row)
         secrets[row.id] = (private, psk)
-    _check_keys(w, parent, made)
+    peerfields.check_keys(w, parent, made)
     w.db.add_all(made)
     w.db.flush()
     addresses.assign(w, parent, [(row, new.ip, new.networks) for row, new in zip(made, peers, strict=True)])
@@ -182,15 +158,15 @@ def edit(w: Work, ref: str | UUID, *, version: int | None = None, **changes: Any
     parent = interfaces.find(w, find(w, ref).interface_id, lock=True)
     row = find(w, ref, lock=True)
     interfaces.check_version(row.version, version, "peer", row.name)
-    before = {name: getattr(row, name) for name in changes if name in _PLAIN or name == "enabled"}
+    before = {name: getattr(row, name) for name in changes if name in peerfields.PLAIN or name == "enabled"}
     if changes.get("name", row.name) != row.name:
-        _check_names(w, [NewPeer(name=changes["name"])])
+        peerfields.check_names(w, [changes["name"]])
     for name in before:
-        setattr(row, name, _parse(w, parent, name, changes[name]))
+        setattr(row, name, peerfields.parse(w, parent, name, changes[name]))
     if changes.get("public_key") is not None:
         key = fields.public_key(changes["public_key"])
         if bytes(key) != row.public_key:
-            _new_key(w, row, key, None)
+            peerfields.new_key(w, parent, row, key, None)
     if "ip" in changes or "networks" in changes:
         addresses.reassign(w, parent, row, changes.get("ip"), changes.get("networks"))
     if "groups" in changes:
@@ -256,7 +232,7 @@ def rotate_key(w: Work, ref: str | UUID) -> CreatedPeer:
             hint="Let the client make a key and give its public key: nexushub peer edit NAME --public-key KEY.",
         )
     private = generate_private_key()
-    _new_key(w, row, public_key(private), private if parent.key_policy == "stored" else None)
+    peerfields.new_key(w, parent, row, public_key(private), private if parent.key_policy == "stored" else None)
     view = _changed(w, row, "peer.rotate_key")
     psk_row = _active_psk(w, row)
     psk = (
@@ -283,100 +259,6 @@ def _found(w: Work, refs: Sequence[str | UUID]) -> list[models.Peer]:
     # In the order of their ids: two bulk actions over the same peers can't wait for each other's locks.
     ids = sorted({find(w, ref).id for ref in refs})
     return [find(w, peer_id, lock=True) for peer_id in ids]
-
-
-def _row(w: Work, parent: models.Interface, new: NewPeer) -> tuple[models.Peer, SecretKey | None, SecretKey | None]:
-    private = None
-    if new.public_key is not None:
-        key = fields.public_key(new.public_key)
-    elif parent.key_policy == "never":
-        raise Invalid(
-            "public_key", None, f"{parent.name} never makes private keys, so the client's public key is needed"
-        )
-    else:
-        private = generate_private_key()
-        key = public_key(private)
-    given = {name: _parse(w, parent, name, getattr(new, name)) for name in _PLAIN}
-    row = models.Peer(
-        interface_id=parent.id, node_id=parent.node_id, public_key=bytes(key), key_created_at=w.now, created_at=w.now,
-        updated_at=w.now, **given,
-    )  # fmt: skip
-    if private is not None and parent.key_policy == "stored":
-        row.private_key = w.keyring.seal("peers", "private_key", row.id, bytes(private))
-    return row, private, generate_preshared_key() if new.psk else None
-
-
-def _parse(w: Work, parent: models.Interface, name: str, value: Any) -> Any:
-    match name:
-        case "name":
-            return fields.name("name", value)
-        case "allowed_ips":
-            return fields.cidrs("allowed_ips", value)
-        case "endpoint":
-            return fields.endpoint("endpoint", value, default_port=parent.listen_port)
-        case "peer_endpoint":
-            return fields.endpoint("peer_endpoint", value, numeric=True)
-        case "keepalive":
-            return fields.integer("keepalive", value, 0, 65535)
-        case "dns":
-            return None if value is None else fields.dns(value)
-        case "mtu":
-            return None if value is None else fields.mtu(value)
-        case "owner":
-            return fields.note("owner", value, longest=128)
-        case "notes":
-            return fields.note("notes", value, longest=2000)
-        case "quota_bytes":
-            return fields.quota(value)
-        case "enabled":
-            return fields.flag("enabled", value)
-        case _:
-            return fields.expiry(value, w.now)
-
-
-def _named(error: NexusError, name: str, among: int) -> NexusError:
-    if among > 1:
-        error.message = f"peer {name!r}: {error.message}"
-    return error
-
-
-def _check_names(w: Work, peers: Sequence[NewPeer]) -> None:
-    names = [new.name for new in peers]
-    if len(set(names)) != len(names):
-        twice = next(n for n in names if names.count(n) > 1)
-        raise Conflict("name", twice, "another peer of the same list")
-    taken = w.db.exec(
-        select(models.Peer.name).where(models.Peer.node_id == w.node_id, col(models.Peer.name).in_(names))
-    ).first()
-    if taken is not None:
-        owner = find(w, taken)
-        raise Conflict("name", taken, f"a peer on {interfaces.find(w, owner.interface_id).name}")
-
-
-def _check_keys(w: Work, parent: models.Interface, made: Sequence[models.Peer]) -> None:
-    keys = [row.public_key for row in made]
-    for row in made:
-        if keys.count(row.public_key) > 1 and len(keys) < 2000:  # noqa: PLR2004  (quadratic; the constraint has the last word)
-            raise Conflict("public_key", Key(row.public_key), "another peer of the same list")
-        if row.public_key == parent.public_key:
-            raise Conflict("public_key", Key(row.public_key), f"the hub itself on {parent.name}")
-    clash = w.db.exec(
-        select(models.Peer).where(models.Peer.node_id == w.node_id, col(models.Peer.public_key).in_(keys))
-    ).first()
-    if clash is not None:
-        raise Conflict(
-            "public_key", Key(clash.public_key), f"peer {clash.name!r} on {interfaces.find(w, clash.interface_id).name}"
-        )
-
-
-def _new_key(w: Work, row: models.Peer, key: Key, private: SecretKey | None) -> None:
-    clash = w.db.exec(
-        select(models.Peer).where(models.Peer.node_id == row.node_id, models.Peer.public_key == bytes(key))
-    ).first()
-    if clash is not None and clash.id != row.id:
-        raise Conflict("public_key", key, f"peer {clash.name!r}")
-    row.public_key, row.key_created_at = bytes(key), w.now
-    row.private_key = w.keyring.seal("peers", "private_key", row.id, bytes(private)) if private else None
 
 
 def _active_psk(w: Work, row: models.Peer) -> models.PresharedKey | None:
