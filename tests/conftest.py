@@ -3,4 +3,5 @@ pytest_plugins = [
     "tests.fix_header",
     "tests.fix_kernel",
     "tests.fix_hub",
+    "tests.fix_lab",
 ]
