@@ -65,7 +65,9 @@ def prepare(settings: Settings, *, migrate: bool = True, wait: float = 20.0) -> 
                     "the database", f"has schema {present or 'none'}, not {db.head()}", hint="Run: nexushub db upgrade"
                 )
             db.upgrade(dsn)
-        register_key(connection, keyring)
+        if migrate:
+            register_key(connection, keyring)
+            ensure_node(connection, settings.node)
     return Started(settings, keyring, cluster)
 
 
@@ -119,7 +121,10 @@ def register_key(connection: psycopg.Connection[Any], keyring: secrets.Keyring) 
 
 def ensure_node(connection: psycopg.Connection[Any], name: str) -> UUID:
     """The id of this hub's row, made on first use."""
-    connection.execute("INSERT INTO nodes (id, name) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING", [uuid4(), name])
+    if connection.execute("SELECT 1 FROM nodes WHERE name = %s", [name]).fetchone() is None:
+        connection.execute(
+            "INSERT INTO nodes (id, name) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING", [uuid4(), name]
+        )
     row = connection.execute("SELECT id FROM nodes WHERE name = %s", [name]).fetchone()
     assert row is not None, "the row was inserted or was there"
     return UUID(str(row[0]))

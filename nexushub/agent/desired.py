@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 from uuid import UUID
 
@@ -29,6 +29,8 @@ class WantedPeer:
     expires_at: float | None
     """Unix seconds. Kept here so that expiry is enforced with the database away."""
     revision: int
+    networks: tuple[Cidr, ...] = ()
+    """Those of its allowed IPs that are behind it; they need routes."""
 
     def active(self, now: float) -> bool:
         return self.enabled and (self.expires_at is None or self.expires_at > now)
@@ -46,14 +48,13 @@ class WantedInterface:
 
     def at(self, now: float) -> InterfaceSpec:
         """The link as it must be at a time: with the peers that are enabled and not expired, and their routes."""
-        active = {p.spec.public_key: p.spec for p in self.peers.values() if p.active(now)}
-        return self.with_peers(active)
+        active = [p for p in self.peers.values() if p.active(now)]
+        routes = {n for p in active for n in p.networks if not inside(n, self.networks)}
+        return self.with_peers({p.spec.public_key: p.spec for p in active}, tuple(sorted(routes)))
 
-    def with_peers(self, peers: dict[Key, PeerSpec]) -> InterfaceSpec:
+    def with_peers(self, peers: dict[Key, PeerSpec], routes: tuple[Cidr, ...] = ()) -> InterfaceSpec:
+        """The link with just these peers and routes."""
         s = self.spec
-        own = set(self.networks)
-        behind = {n for p in peers.values() if len(p.allowed_ips) > 1 or not _host(p.allowed_ips) for n in p.allowed_ips}
-        routes = tuple(sorted(n for n in behind if not _inside(n, own)))
         return InterfaceSpec(s.id, s.name, s.private_key, s.listen_port, s.addresses, s.mtu, s.up, routes, s.nat, peers)
 
 
@@ -65,14 +66,14 @@ class Desired:
     interfaces: dict[UUID, WantedInterface]
 
 
-def _host(networks: tuple[Cidr, ...]) -> bool:
-    return all(n.endswith(("/32", "/128")) for n in networks)
-
-
-def _inside(network: Cidr, own: set[Cidr]) -> bool:
-    # A host address of the interface's own network needs no route; only networks behind peers do.
+def inside(network: Cidr, own: Iterable[Cidr]) -> bool:
+    """Whether a network lies in one of the interface's own, which the kernel routes by itself."""
     one = ip_network(network)
-    return any(one.version == (o := ip_network(n)).version and one.subnet_of(o) for n in own)  # type: ignore[arg-type]  # same version, checked first
+    return any(_within(one, ip_network(other)) for other in own)
+
+
+def _within(one: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -> bool:
+    return one.version == other.version and other.prefixlen <= one.prefixlen and one.network_address in other
 
 
 _INTERFACES = """SELECT i.id, i.name, i.listen_port, i.mtu, i.enabled, i.nat, i.private_key, i.revision,
@@ -81,7 +82,7 @@ _INTERFACES = """SELECT i.id, i.name, i.listen_port, i.mtu, i.enabled, i.nat, i.
   FROM interfaces i WHERE i.node_id = %(node)s"""
 _PEERS = """SELECT p.id, p.interface_id, p.name, p.public_key, p.peer_endpoint, p.keepalive, p.enabled,
   extract(epoch FROM p.expires_at)::float8, p.revision FROM peers p WHERE p.node_id = %(node)s"""
-_ADDRESSES = "SELECT a.peer_id, a.network::text FROM peer_addresses a WHERE a.node_id = %(node)s"
+_ADDRESSES = "SELECT a.peer_id, a.network::text, a.kind FROM peer_addresses a WHERE a.node_id = %(node)s"
 _PSKS = """SELECT k.peer_id, k.id, k.preshared_key FROM preshared_keys k JOIN peers p ON p.id = k.peer_id
   WHERE k.retired_at IS NULL AND p.node_id = %(node)s"""
 
@@ -154,15 +155,18 @@ def _peers(
     for peer_id, row_id, sealed in connection.execute(*_only(_PSKS, "k.peer_id", node, ids)):
         psks[peer_id] = SecretKey(keyring.open("preshared_keys", "preshared_key", row_id, bytes(sealed)))
     allowed: defaultdict[UUID, list[Cidr]] = defaultdict(list)
-    for peer_id, network in connection.execute(*_only(_ADDRESSES, "a.peer_id", node, ids)):
+    behind: defaultdict[UUID, list[Cidr]] = defaultdict(list)
+    for peer_id, network, kind in connection.execute(*_only(_ADDRESSES, "a.peer_id", node, ids)):
         allowed[peer_id].append(Cidr(network))
+        if kind == "network":
+            behind[peer_id].append(Cidr(network))
     found = []
     for row in connection.execute(*_only(_PEERS, "p.id", node, ids)):
         spec = PeerSpec(
             public_key=Key(bytes(row[3])), allowed_ips=tuple(sorted(allowed[row[0]])), preshared_key=psks.get(row[0]),
             keepalive=row[5], endpoint=parse_endpoint(row[4]) if row[4] else None,
         )  # fmt: skip
-        found.append((row[1], WantedPeer(row[0], row[2], spec, row[6], row[7], row[8])))
+        found.append((row[1], WantedPeer(row[0], row[2], spec, row[6], row[7], row[8], tuple(behind.get(row[0], ())))))
     return found
 
 
@@ -170,5 +174,3 @@ def _only(query: str, column: str, node: UUID, ids: Iterable[UUID] | None) -> tu
     if ids is None:
         return query, {"node": node}
     return f"{query} AND {column} = ANY(%(ids)s)", {"node": node, "ids": list(ids)}
-
-

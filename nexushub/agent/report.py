@@ -37,7 +37,13 @@ def results(connection: psycopg.Connection[Any], node: UUID, done: Sequence[Resu
         ON CONFLICT (node_id, object_id) DO UPDATE
         SET revision = excluded.revision, result = excluded.result, detail = excluded.detail, at = excluded.at
         WHERE (applied.revision, applied.result, applied.detail) IS DISTINCT FROM (excluded.revision, excluded.result, excluded.detail)""",
-        [node, [d.object_id for d in done], [d.kind for d in done], [d.revision for d in done], [d.failure for d in done]],
+        [
+            node,
+            [d.object_id for d in done],
+            [d.kind for d in done],
+            [d.revision for d in done],
+            [d.failure for d in done],
+        ],
     )
 
 
@@ -48,7 +54,9 @@ def forget(connection: psycopg.Connection[Any], node: UUID, objects: Iterable[UU
 
 def applied(connection: psycopg.Connection[Any], node: UUID) -> dict[UUID, int]:
     """The revision at which each object was last applied without failure."""
-    rows = connection.execute("SELECT object_id, revision FROM applied WHERE node_id = %s AND result = 'applied'", [node])
+    rows = connection.execute(
+        "SELECT object_id, revision FROM applied WHERE node_id = %s AND result = 'applied'", [node]
+    )
     return dict(rows.fetchall())
 
 
@@ -121,7 +129,9 @@ def update_drift(connection: psycopg.Connection[Any], item: UUID, *, observed: s
     if observed is not None:
         connection.execute("UPDATE drift SET observed = %s WHERE id = %s", [observed, item])
     else:
-        connection.execute("UPDATE drift SET status = 'gone', decided_at = now(), decided_by = 'agent' WHERE id = %s", [item])
+        connection.execute(
+            "UPDATE drift SET status = 'gone', decided_at = now(), decided_by = 'agent' WHERE id = %s", [item]
+        )
 
 
 def samples(

@@ -48,7 +48,9 @@ def load(path: Path, keyring: Keyring) -> tuple[UUID, Desired, float] | None:
     except FileNotFoundError:
         return None
     if len(data) < 64:  # noqa: PLR2004  (node id, header, nonce and tag alone are longer)
-        raise NexusError(f"The snapshot {path} is cut short.", hint="Remove it; it is written again when the database answers.")
+        raise NexusError(
+            f"The snapshot {path} is cut short.", hint="Remove it; it is written again when the database answers."
+        )
     node = UUID(bytes=data[:16])
     return node, _decode(keyring.open("agent", "snapshot", node, data[16:])), written
 
@@ -60,7 +62,7 @@ def _encode(desired: Desired) -> bytes:
         peers = [
             [p.id.hex, p.name, bytes(p.spec.public_key).hex(), p.spec.allowed_ips,
              p.spec.preshared_key.reveal() if p.spec.preshared_key else None, p.spec.keepalive,
-             str(p.spec.endpoint) if p.spec.endpoint else None, p.enabled, p.expires_at, p.revision]
+             str(p.spec.endpoint) if p.spec.endpoint else None, p.enabled, p.expires_at, p.revision, p.networks]
             for p in w.peers.values()
         ]  # fmt: skip
         interfaces.append(
@@ -72,7 +74,10 @@ def _encode(desired: Desired) -> bytes:
 def _decode(data: bytes) -> Desired:
     number, revision, rows = json.loads(data)
     if number != _FORMAT:
-        raise NexusError(f"The snapshot has format {number}, this version reads {_FORMAT}.", hint="Remove it once the database answers.")
+        raise NexusError(
+            f"The snapshot has format {number}, this version reads {_FORMAT}.",
+            hint="Remove it once the database answers.",
+        )
     interfaces = {}
     for hex_id, at, networks, name, key, port, addresses, mtu, up, nat, peers in rows:
         spec = InterfaceSpec(
@@ -80,12 +85,26 @@ def _decode(data: bytes) -> Desired:
             addresses=tuple(InterfaceAddress(a) for a in addresses),
         )  # fmt: skip
         wanted = WantedInterface(spec.id, spec, tuple(Cidr(n) for n in networks), at)
-        for peer_id, peer_name, public, allowed, psk, keepalive, endpoint, enabled, expires_at, peer_at in peers:
+        for (
+            peer_id,
+            peer_name,
+            public,
+            allowed,
+            psk,
+            keepalive,
+            endpoint,
+            enabled,
+            expires_at,
+            peer_at,
+            behind,
+        ) in peers:
             peer = PeerSpec(
                 Key(bytes.fromhex(public)), tuple(Cidr(n) for n in allowed), _secret(psk) if psk else None, keepalive,
                 parse_endpoint(endpoint) if endpoint else None,
             )  # fmt: skip
-            wanted.peers[UUID(peer_id)] = WantedPeer(UUID(peer_id), peer_name, peer, enabled, expires_at, peer_at)
+            wanted.peers[UUID(peer_id)] = WantedPeer(
+                UUID(peer_id), peer_name, peer, enabled, expires_at, peer_at, tuple(behind)
+            )
         interfaces[spec.id] = wanted
     return Desired(revision, interfaces)
 
