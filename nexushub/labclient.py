@@ -66,4 +66,4 @@ def main(link: str, config: str) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], sys.stdin.read())))
+    json.dump(main(sys.argv[1], sys.stdin.read()), sys.stdout)

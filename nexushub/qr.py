@@ -45,8 +45,8 @@ class Fit:
 
 def matrix(text: str) -> Matrix:
     """The code's modules. ``ValueError`` when the text is longer than any QR code holds."""
-    import qrcode
-    from qrcode.exceptions import DataOverflowError
+    import qrcode  # noqa: PLC0415 - only who draws a code waits for it
+    from qrcode.exceptions import DataOverflowError  # noqa: PLC0415 - as above
 
     code = qrcode.QRCode(error_correction=qrcode.constants.ERROR_CORRECT_L, border=0)
     # One segment in one mode: splitting saves nothing on base64, and decoders join segments differently.
@@ -83,7 +83,8 @@ def fit(full: str, compact: str, columns: int, rows: int) -> Fit:
             least = min(least, needed) if least else needed
     if least is None:
         return Fit(None, 0, False, 0, 0, "This file is too long for any QR code: use the file.")
-    sentence = f"The QR code needs {least[0]}{_BY}{least[1]}, you have {columns}{_BY}{rows}: enlarge the window or shrink the font."
+    sizes = f"needs {least[0]}{_BY}{least[1]}, you have {columns}{_BY}{rows}"
+    sentence = f"The QR code {sizes}: enlarge the window or shrink the font."
     return Fit(None, 0, False, *least, sentence)
 
 
@@ -132,7 +133,7 @@ def to_svg(text: str) -> str:
 
 def to_png(text: str, scale: int = 6) -> bytes:
     """A PNG image in black and white, ``scale`` pixels a module, quiet zone included."""
-    from PIL import Image
+    from PIL import Image  # noqa: PLC0415 - only who draws a picture waits for it
 
     modules = matrix(text)
     side = len(modules) + 2 * QUIET

@@ -170,7 +170,10 @@ def _escape(char: str) -> str:
     code = ord(char)
     if char in _SHORT:
         return _SHORT[char]
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    for form, digits in (("x", 2), ("u", 4)):
+        if code < 16**digits:
+            return f"\\{form}{code:0{digits}x}"
+    return f"\\U{code:08x}"
 
 
 def _describe(char: str) -> str:

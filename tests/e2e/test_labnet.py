@@ -238,9 +238,10 @@ def crashing(path: Path, prefix: str, at: int) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_killed_before_any_step_it_is_removed_without_rest(tmp_path: Path) -> None:
     path = tmp_path / "lab.json"
-    at, done = 0, False
+    at, done, output = 0, False, ""
     while not done:
         at += 1
         prefix = lab_prefix()

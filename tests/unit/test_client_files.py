@@ -175,6 +175,7 @@ def test_our_reader_reads_what_was_meant(generated: list[ClientConfig]) -> None:
         assert meaning(parsed_back(short), mtu=mtu) == meaning(config, mtu=mtu)
 
 
+@pytest.mark.slow
 def test_every_code_decodes_to_its_text(generated: list[ClientConfig], tmp_path: Path) -> None:
     texts = [clientconf.render(config) for config in generated]
     texts += [clientconf.compact(generated[number]) for number in COMPACT]
