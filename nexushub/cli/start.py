@@ -1,0 +1,29 @@
+"""``nexushub`` without a command: the terminal interface on a terminal, one line of status in a pipe."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+from nexushub.cli import client, exits, output
+from nexushub.cli.status import line
+from nexushub.errors import NexusError
+
+
+def start() -> int:
+    """Open the TUI, or say what a pipe can be told. A pipe gets exit 0 whatever the state: it is for prompts and bars."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        try:
+            text = line(client.get("status"))
+        except NexusError as error:
+            text = f"NexusHub: {error.message}"
+        output.write(output.safe(text) + "\n")
+        return exits.DONE
+    if os.environ.get("TERM", "dumb") == "dumb":
+        output.complain("This terminal (TERM=dumb) can't show the terminal interface.", hint="Use commands: nexushub status, nexushub peer list, nexushub --help.")
+        return exits.FAILED
+    from nexushub import config  # noqa: PLC0415  (a pipe does without)
+
+    status = import_module("tui").run(config.load())
+    return int(status)
