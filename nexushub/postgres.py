@@ -15,61 +15,23 @@ import os
 import pwd
 import shutil
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from nexushub import postgresfiles
 from nexushub.errors import Configuration, Unavailable
+from nexushub.postgresfiles import DATABASE, PORT, ROLES, SET_UP
 
-ROLES = ("nexushub_owner", "nexushub_app", "nexushub_agent", "nexushub_retention", "nexushub_backup")
-DATABASE = "nexushub"
-PORT = 5432
 BINARIES = Path("/usr/lib/postgresql")
 #: sockaddr_un has 108 bytes, the last of them NUL.
 SOCKET_PATH_MAX = 107
 _INSTALL = "apt-get install postgresql, or set NEXUSHUB_DATABASE_URL."
 _HOLDS_LOCK = "pg.lock"
 _HOLDS_USE = "pg.users"
-
-# A hub is a small machine with other work. Terse errors without statements keep row contents, and with them
-# sealed keys and password hashes, out of the log.
-_CONFIGURATION = {
-    "listen_addresses": "",
-    "port": str(PORT),
-    "unix_socket_permissions": "0700",
-    "max_connections": "60",
-    "shared_buffers": "64MB",
-    "max_wal_size": "256MB",
-    "fsync": "on",
-    "full_page_writes": "on",
-    "synchronous_commit": "on",
-    "jit": "off",
-    "timezone": "UTC",
-    "log_timezone": "UTC",
-    "lc_messages": "C",
-    "logging_collector": "on",
-    "log_filename": "%a.log",
-    "log_truncate_on_rotation": "on",
-    "log_rotation_age": "1d",
-    "log_rotation_size": "0",
-    "log_error_verbosity": "terse",
-    "log_min_error_statement": "panic",
-}
-
-_SETUP = f"""
-SELECT format('CREATE ROLE %I LOGIN', name) FROM unnest(string_to_array('{" ".join(ROLES)}', ' ')) AS name
- WHERE NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = name) \\gexec
-SELECT 'CREATE DATABASE {DATABASE} OWNER nexushub_owner'
- WHERE NOT EXISTS (SELECT 1 FROM pg_database WHERE datname = '{DATABASE}') \\gexec
-REVOKE ALL ON DATABASE {DATABASE}, postgres FROM PUBLIC;
-GRANT CONNECT ON DATABASE {DATABASE} TO {", ".join(ROLES)};
-\\connect {DATABASE}
-CREATE EXTENSION IF NOT EXISTS btree_gist;
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +69,7 @@ def start(state_dir: Path, run_dir: Path) -> Cluster:
         started = False
         if not (running := _running(directory)):
             _own_directory(socket_directory, account)
-            _write_configuration(directory, socket_directory, account)
+            postgresfiles.write(directory, socket_directory, account)
             _launch(directory, socket_directory, binaries, account)
             started, running = True, socket_directory
         try:
@@ -202,7 +164,7 @@ def _server_account(state_dir: Path) -> pwd.struct_passwd:
     if directory.exists() and directory.stat().st_uid != account.pw_uid:
         raise Configuration(
             "state_dir",
-            f"{directory} belongs to user id {directory.stat().st_uid}, and the database would run as {account.pw_name}",
+            f"{directory} belongs to user id {directory.stat().st_uid}, and the database would be {account.pw_name}'s",
             hint="Start NexusHub as the same user as before, or set another NEXUSHUB_STATE_DIR.",
         )
     return account
@@ -254,11 +216,10 @@ def _initialise(directory: Path, binaries: Path, account: pwd.struct_passwd) -> 
         _own_directory(directory, account)
         _check_passable(directory, account)
         fresh = directory / "data.new"
-        for locale in ("C.UTF-8", "C"):  # C.UTF-8 is part of libc-bin, which some containers strip
-            shutil.rmtree(fresh, ignore_errors=True)
-            result = _run(_initdb(binaries, fresh, locale), account)
-            if result.returncode == 0 or "locale" not in result.stderr:
-                break
+        shutil.rmtree(fresh, ignore_errors=True)
+        result = _run(_initdb(binaries, fresh, "C.UTF-8"), account)
+        if "invalid locale" in result.stderr:  # C.UTF-8 is part of libc-bin, which some containers strip
+            result = _run(_initdb(binaries, fresh, "C"), account)
         if result.returncode != 0:
             shutil.rmtree(fresh, ignore_errors=True)
             raise Unavailable("the embedded database", f"could not be created in {directory}: {_last(result.stderr)}")
@@ -281,30 +242,6 @@ def _check_passable(directory: Path, account: pwd.struct_passwd) -> None:
                 f"the user {account.pw_name}, as whom the database runs, can't pass through {parent}",
                 hint="Set NEXUSHUB_STATE_DIR to a directory outside it, such as /var/lib/nexushub.",
             )
-
-
-def _write_configuration(directory: Path, socket_directory: Path, account: pwd.struct_passwd) -> None:
-    """Write the files that decide who may connect and how. At every start, so that an update takes effect."""
-    log = {"log_directory": str(directory / "log"), "unix_socket_directories": str(socket_directory)}
-    lines = [f"{key} = {_setting(value)}" for key, value in {**_CONFIGURATION, **log}.items()]
-    caller = pwd.getpwuid(os.geteuid()).pw_name
-    people = sorted({"root", "postgres", caller})
-    files: Mapping[str, list[str]] = {
-        "postgresql.conf": lines,
-        "pg_hba.conf": ["local all all peer map=nexushub"],
-        "pg_ident.conf": [f'nexushub "{person}" {role}' for person in people for role in (*ROLES, "postgres")],
-    }
-    for name, content in files.items():
-        # A new file renamed into place: written by root into a directory of postgres, it must follow no link.
-        handle, temporary = tempfile.mkstemp(dir=directory / "data")
-        with os.fdopen(handle, "w") as file:
-            file.write("\n".join(content) + "\n")
-            os.fchown(handle, account.pw_uid, account.pw_gid)
-        os.rename(temporary, directory / "data" / name)
-
-
-def _setting(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
 
 
 def _running(directory: Path) -> Path | None:
@@ -343,7 +280,15 @@ def _works_in(pid: int, data: Path) -> bool:
 
 
 def _launch(directory: Path, socket_directory: Path, binaries: Path, account: pwd.struct_passwd) -> None:
-    argv = [str(binaries / "pg_ctl"), "start", "--pgdata", str(directory / "data"), "--wait", "--timeout=90", "--silent"]
+    argv = [
+        str(binaries / "pg_ctl"),
+        "start",
+        "--pgdata",
+        str(directory / "data"),
+        "--wait",
+        "--timeout=90",
+        "--silent",
+    ]
     argv += ["--log", str(directory / "start.log")]
     deadline = time.monotonic() + 15
     while True:
@@ -370,8 +315,10 @@ def _set_up(directory: Path, socket_directory: Path, binaries: Path, account: pw
     marker = directory / "set-up"
     if marker.exists():
         return
-    argv = [str(binaries / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", str(socket_directory), "-p", str(PORT)]
-    result = _run([*argv, "-U", "postgres", "-d", "postgres", "-f", "-"], stdin=_SETUP)
+    argv = [str(binaries / "psql"), "-XAtq", "-h", str(socket_directory), "-p", str(PORT), "-U", "postgres", "-f", "-"]
+    for variable in ("ON_ERROR_STOP=1", f"roles={' '.join(ROLES)}", f"database={DATABASE}"):
+        argv += ["-v", variable]
+    result = _run([*argv, "postgres"], stdin=SET_UP)
     if result.returncode != 0:
         raise Unavailable("the embedded database", f"could not be set up: {_last(result.stderr)}")
     os.close(os.open(marker, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
@@ -388,5 +335,3 @@ def _log(directory: Path) -> str:
 def _last(text: str, count: int = 4) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " / ".join(lines[-count:]) or "nothing was said"
-
-

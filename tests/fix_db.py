@@ -36,7 +36,7 @@ class Database:
 def cluster() -> Iterator[postgres.Cluster]:
     """A running cluster that nothing else uses. Not synced to disk: it is thrown away."""
     _reap()
-    directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp"))  # noqa: S108  (short: a socket's path has 107 bytes)
+    directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp"))
     directory.chmod(0o711)
     running = postgres.start(directory / "state", directory / "run")
     try:

@@ -41,7 +41,7 @@ def _wireguard() -> str:
 
 def _bpf() -> str:
     try:
-        import bcc  # noqa: PLC0415  (Debian's, and missing where its package is)
+        import bcc
     except ImportError as error:
         return f"missing ({error})"
     headers = sorted(path.name for path in Path("/usr/src").glob("linux-headers-*"))

@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from nexushub import postgres
+from nexushub import postgres, postgresfiles
 from nexushub.errors import Configuration, NexusError, Unavailable
 
 Starter = Callable[[], postgres.Cluster]
@@ -24,7 +24,7 @@ Starter = Callable[[], postgres.Cluster]
 @pytest.fixture
 def home() -> Iterator[Path]:
     """A directory that other users can pass through, short enough for a socket."""
-    directory = Path(tempfile.mkdtemp(prefix="nxt-", dir="/tmp"))  # noqa: S108  (pytest's own is too long for a socket)
+    directory = Path(tempfile.mkdtemp(prefix="nxt-", dir="/tmp"))
     directory.chmod(0o711)
     yield directory
     shutil.rmtree(directory)
@@ -33,7 +33,7 @@ def home() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def made() -> Iterator[Path]:
     """The state directory of a cluster that was created and stopped: copying it takes a tenth of making one."""
-    directory = Path(tempfile.mkdtemp(prefix="nxt-", dir="/tmp"))  # noqa: S108  (as above)
+    directory = Path(tempfile.mkdtemp(prefix="nxt-", dir="/tmp"))
     directory.chmod(0o711)
     postgres.stop(postgres.start(directory / "state", directory / "run"))
     yield directory / "state"
@@ -105,7 +105,7 @@ def test_safe_settings(start: Starter) -> None:
     assert _query(cluster, f"SELECT count(*) FROM pg_roles WHERE rolname LIKE 'nexushub%' AND ({powers})") == "0"
 
 
-@pytest.mark.parametrize("role", postgres.ROLES)
+@pytest.mark.parametrize("role", postgresfiles.ROLES)
 def test_every_role_signs_in(cluster: postgres.Cluster, role: str) -> None:
     assert _query(cluster, "SELECT current_user", role) == role
 
@@ -215,9 +215,7 @@ def test_other_users_of_the_machine_are_refused(start: Starter, home: Path) -> N
     assert by_mode.returncode == by_name.returncode == 2
 
 
-def test_server_gets_nothing_of_our_environment(
-    start: Starter, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_server_gets_nothing_of_our_environment(start: Starter, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PEER_KEY_ENCRYPTION_KEY", "1:c2VjcmV0")
     monkeypatch.setenv("PGDATABASE", "elsewhere")
     start()
