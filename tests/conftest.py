@@ -4,4 +4,5 @@ pytest_plugins = [
     "tests.fix_kernel",
     "tests.fix_hub",
     "tests.fix_lab",
+    "tests.fix_agent",
 ]

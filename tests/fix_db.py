@@ -31,6 +31,16 @@ class Database:
     def dsn(self, role: str = "nexushub_app") -> str:
         return self.cluster.dsn(role, self.name)
 
+    def cut(self) -> None:
+        """Take the database away: nobody gets in, and whoever is in is thrown out."""
+        with _superuser(self.cluster) as connection:
+            connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(self.name)))
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [self.name])
+
+    def restore(self) -> None:
+        with _superuser(self.cluster) as connection:
+            connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(self.name)))
+
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[postgres.Cluster]:

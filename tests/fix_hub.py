@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,9 +35,11 @@ def settings(tmp_path: Path, database: Database) -> config.Settings:
 
 
 @pytest.fixture
-def hub(settings: config.Settings) -> Iterator[Hub]:
+def hub(settings: config.Settings, database: Database) -> Iterator[Hub]:
     """A hub whose kernel client finds no agent: what is changed stays pending."""
-    opened = boot.open_hub(boot.prepare(settings))
+    started = boot.prepare(settings)
+    least = replace(started, settings=replace(settings, database_url=database.dsn("nexushub_app")))
+    opened = boot.open_hub(least)
     yield opened
     opened.close()
 
@@ -52,5 +55,3 @@ def wg0(hub: Hub, root: Actor) -> str:
     with hub.work(root, wait_ms=0) as w:
         interfaces.create(w, name="wg0", addresses=["10.8.0.1/24", "fd00:8::1/64"], endpoint="hub.example.com")
     return "wg0"
-
-

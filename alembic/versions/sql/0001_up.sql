@@ -333,7 +333,7 @@ BEGIN
     END IF;
     IF EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'nexushub_agent') THEN
         GRANT USAGE ON SCHEMA public TO nexushub_agent;
-        GRANT SELECT ON nodes, key_checks, interfaces, interface_addresses, peer_addresses, preshared_keys, groups,
+        GRANT SELECT ON alembic_version, nodes, key_checks, interfaces, interface_addresses, peer_addresses, preshared_keys, groups,
             group_members, changes, applied, drift, peer_status TO nexushub_agent;
         GRANT SELECT (id, interface_id, node_id, name, public_key, peer_endpoint, keepalive, quota_bytes, expires_at,
             enabled, revision) ON peers TO nexushub_agent;
