@@ -46,10 +46,16 @@ class InterfaceChange(Strict):
     endpoint: str = Field("", description="HOST or HOST:PORT where clients dial the hub.")
     dns: list[str] = Field([], description="Name servers and search domains for the clients' files.")
     mtu: int = Field(1420, description="1280 to 9000.")
-    policy: Literal["allow", "deny"] = Field("allow", description="What happens to packets from peers that no rule matches.")
+    policy: Literal["allow", "deny"] = Field(
+        "allow", description="What happens to packets from peers that no rule matches."
+    )
     policy_egress: Literal["allow", "deny"] = Field("allow", description="The same for packets to peers.")
-    no_filter: Literal["refuse", "open"] = Field("refuse", description="Without a packet filter: keep the link down, or let everything pass.")
-    key_policy: Literal["stored", "once", "never"] = Field("stored", description="Whether peers' private keys are kept, shown once, or never made here.")
+    no_filter: Literal["refuse", "open"] = Field(
+        "refuse", description="Without a packet filter: keep the link down, or let everything pass."
+    )
+    key_policy: Literal["stored", "once", "never"] = Field(
+        "stored", description="Whether peers' private keys are kept, shown once, or never made here."
+    )
     nat: bool = Field(False, description="Masquerade what leaves the hub for elsewhere, and forward for it.")
 
 
@@ -65,7 +71,9 @@ class PeerChange(Strict):
 
     name: str = Field("", description="1 to 64 printable characters.")
     ip: list[str] = Field([], description="The peer's own addresses; left out or empty: the next free ones.")
-    allowed_ips: list[str] = Field([], description="What the client routes into the tunnel; empty: the interface's networks.")
+    allowed_ips: list[str] = Field(
+        [], description="What the client routes into the tunnel; empty: the interface's networks."
+    )
     networks: list[str] = Field([], description="Networks behind the peer that the hub routes to it.")
     endpoint: str = Field("", description="The hub's endpoint in this client's file; empty: the interface's.")
     peer_endpoint: str = Field("", description="Where the hub dials the peer, ADDRESS:PORT; empty: it waits.")

@@ -119,7 +119,11 @@ def listen_tcp(address: tuple[str, int]) -> socket.socket:
         sock.bind(address)
     except OSError as error:
         sock.close()
-        raise Configuration("listen", f"{address[0]} port {address[1]}: {error.strerror}", hint="Set NEXUSHUB_LISTEN to another ADDRESS:PORT.") from error
+        raise Configuration(
+            "listen",
+            f"{address[0]} port {address[1]}: {error.strerror}",
+            hint="Set NEXUSHUB_LISTEN to another ADDRESS:PORT.",
+        ) from error
     return sock
 
 
@@ -151,10 +155,14 @@ def _clear(path: Path) -> None:
         except OSError:
             path.unlink(missing_ok=True)
             return
-    raise Configuration("run_dir", f"a server listens on {path} already", hint="Stop it first, or set another NEXUSHUB_RUN_DIR.")
+    raise Configuration(
+        "run_dir", f"a server listens on {path} already", hint="Stop it first, or set another NEXUSHUB_RUN_DIR."
+    )
 
 
-def make_servers(application: Any, tcp: socket.socket, unix: socket.socket) -> tuple[list[Any], dict[int, Any], ThreadedTaskDispatcher]:
+def make_servers(
+    application: Any, tcp: socket.socket, unix: socket.socket
+) -> tuple[list[Any], dict[int, Any], ThreadedTaskDispatcher]:
     """Both servers in one poll loop with one pool of threads. Waitress itself does not mix the two families."""
     channels: dict[int, Any] = {}
     dispatcher = ThreadedTaskDispatcher()
@@ -163,6 +171,15 @@ def make_servers(application: Any, tcp: socket.socket, unix: socket.socket) -> t
     for kind, sock, limit in ((TcpServer, tcp, TCP_CONNECTIONS), (UnixServer, unix, UNIX_CONNECTIONS)):
         info = (sock.family, sock.type, sock.proto, sock.getsockname())
         servers.append(
-            kind(application, channels, True, sock, dispatcher=dispatcher, adj=adjustments(limit), sockinfo=info, bind_socket=False)
+            kind(
+                application,
+                channels,
+                True,
+                sock,
+                dispatcher=dispatcher,
+                adj=adjustments(limit),
+                sockinfo=info,
+                bind_socket=False,
+            )
         )
     return servers, channels, dispatcher

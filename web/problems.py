@@ -148,10 +148,20 @@ def from_validation(error: ValidationError) -> Response:
     ]
     first = found[0]
     field = first["pointer"].rsplit("/", 1)[-1]
-    return problem(422, "invalid", f"{field}: {first['detail']}." if field else f"{first['detail']}.", field=field, errors=found)
+    return problem(
+        422, "invalid", f"{field}: {first['detail']}." if field else f"{first['detail']}.", field=field, errors=found
+    )
 
 
 def from_bug(error: Exception) -> Response:
     """What nobody expected: logged whole, answered without a word of it."""
-    log.exception("%s %s failed, request %s", request.method, request.path, g.setdefault("request_id", secrets.token_hex(8)), exc_info=error)
-    return problem(500, "internal", "NexusHub failed on this request.", hint="Its log has the details under this request_id.")
+    log.exception(
+        "%s %s failed, request %s",
+        request.method,
+        request.path,
+        g.setdefault("request_id", secrets.token_hex(8)),
+        exc_info=error,
+    )
+    return problem(
+        500, "internal", "NexusHub failed on this request.", hint="Its log has the details under this request_id."
+    )

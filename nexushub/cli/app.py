@@ -40,6 +40,16 @@ class Lazy(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(lines)
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name what was probably meant: click itself only knows commands that were imported."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+                near = _near(args[0], self.list_commands(ctx))
+                raise click.UsageError(f"No such command {args[0]!r}.{near}", ctx) from error
+            raise
+
     def _members(self) -> dict[str, Command | str]:
         found: dict[str, Command | str] = {}
         for command in COMMANDS:
@@ -47,6 +57,13 @@ class Lazy(click.Group):
                 word, space, _ = command.path.removeprefix(self.prefix).partition(" ")
                 found[word] = GROUPS[word] if space else command
         return found
+
+
+def _near(word: str, known: list[str]) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415  (mistakes only)
+
+    found = get_close_matches(word, known, 1)
+    return f" Did you mean {found[0]!r}?" if found else ""
 
 
 def load(command: Command) -> click.Command:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from nexushub.cli import exits, output
-from nexushub.errors import Invalid, NexusError
+from nexushub.errors import Conflict, Invalid, NexusError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from click.shell_completion import CompletionItem
 
 COMPLETION_S = 0.15
 """A TAB waits no longer for the names."""
@@ -29,6 +33,8 @@ class Name(click.ParamType):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         import json  # noqa: PLC0415  (completion only)
+
+        from click.shell_completion import CompletionItem  # noqa: PLC0415
 
         from nexushub.cli import client  # noqa: PLC0415
 
@@ -75,7 +81,10 @@ def quota(value: str) -> int | None:
 def text_of(source: str, what: str) -> str:
     """The text of a file, or of standard input for ``-``."""
     try:
-        return sys.stdin.read() if source == "-" else Path(source).read_text()
+        if source == "-":
+            return sys.stdin.read()
+        with open(source, encoding="utf-8") as file:
+            return file.read()
     except OSError as error:
         raise Invalid(what, source, str(error.strerror or error)) from error
     except UnicodeDecodeError as error:
@@ -95,8 +104,6 @@ def public_key_of(source: str) -> str:
 
 def write_file(path: Path, content: str | bytes, *, force: bool) -> None:
     """Write a file of secrets, mode 0600 from its first byte. One that exists stays unless ``force``."""
-    import os  # noqa: PLC0415  (for these few flags)
-
     data = content.encode() if isinstance(content, str) else content
     # A new file renamed into place: an old one's mode or a link of that name would decide who reads it.
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -108,8 +115,6 @@ def write_file(path: Path, content: str | bytes, *, force: bool) -> None:
         else:
             os.link(temporary, path)
     except FileExistsError as error:
-        from nexushub.errors import Conflict  # noqa: PLC0415
-
         raise Conflict("output", path, "a file that exists", hint="Add --force to replace it.") from error
     except OSError as error:
         raise Invalid("output", str(path), str(error.strerror)) from error

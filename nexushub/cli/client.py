@@ -9,9 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
-from urllib.parse import quote
 
 from nexushub.cli import exits
 from nexushub.cli.options import meta
@@ -22,6 +20,7 @@ TIMEOUT_S = 60.0
 """A thousand peers in one transaction take seconds; nothing takes longer than this."""
 _ANSWER_LIMIT = 256 * 1024 * 1024
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _KEYS = ("run_dir", "server", "token")
 
 
@@ -57,7 +56,8 @@ def place() -> Place:
     }
     missing = [key for key in _KEYS if not values[key]]
     try:
-        text = Path(os.environ.get("NEXUSHUB_CONFIG", "/etc/nexushub/nexushub.toml")).read_text()
+        with open(os.environ.get("NEXUSHUB_CONFIG", "/etc/nexushub/nexushub.toml"), encoding="utf-8", errors="replace") as file:
+            text = file.read()
     except OSError:
         text = ""
     if any(key in text for key in missing):
@@ -69,14 +69,19 @@ def place() -> Place:
     return Place(values["server"].rstrip("/"), f"{run_dir}/api.sock", values["token"])
 
 
+def quote(text: str) -> str:
+    """Percent-encode everything but unreserved characters (RFC 3986). ``urllib.parse`` would cost 3 ms."""
+    return "".join(chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in text.encode("utf-8", "surrogateescape"))
+
+
 def path(*parts: str) -> str:
     """A path of the API; parts are names, quoted."""
-    return PREFIX + "".join("/" + quote(part, safe="") for part in parts)
+    return PREFIX + "".join("/" + quote(part) for part in parts)
 
 
 def query(**values: Any) -> str:
     """A query string of what is set."""
-    found = [f"{key}={quote(str(value), safe='')}" for key, value in values.items() if value not in (None, "", False)]
+    found = [f"{key}={quote(str(value))}" for key, value in values.items() if value not in (None, "", False)]
     return "?" + "&".join(found) if found else ""
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 
 from nexushub.errors import Configuration
 
 
-def file() -> Path:
+def file() -> str:
     base = os.environ.get("XDG_STATE_HOME", "")
-    root = Path(base) if base.startswith("/") else Path.home() / ".local" / "state"
-    return root / "nexushub" / "session"
+    return os.path.join(base if base.startswith("/") else os.path.expanduser("~/.local/state"), "nexushub", "session")
 
 
 def find(key: str) -> str:
@@ -34,28 +32,26 @@ def forget(key: str) -> None:
 def _read() -> dict[str, str]:
     path = file()
     try:
-        status = path.stat()
-        if status.st_mode & 0o077 or status.st_uid != os.geteuid():
-            raise Configuration(str(path), "others can read or write it", hint=f"rm {path}, then: nexushub login")
-        document = json.loads(path.read_text())
-    except FileNotFoundError:
-        return {}
-    except PermissionError:
+        with open(path, encoding="utf-8") as handle:
+            status = os.fstat(handle.fileno())
+            if status.st_mode & 0o077 or status.st_uid != os.geteuid():
+                raise Configuration(path, "others can read or write it", hint=f"rm {path}, then: nexushub login")
+            document = json.load(handle)
+    except (FileNotFoundError, PermissionError, NotADirectoryError):
         return {}
     except (ValueError, OSError) as error:
-        raise Configuration(str(path), f"it can't be read: {error}", hint=f"rm {path}, then: nexushub login") from error
+        raise Configuration(path, f"it can't be read: {error}", hint=f"rm {path}, then: nexushub login") from error
     return {str(key): str(value) for key, value in document.items()} if isinstance(document, dict) else {}
 
 
 def _write(tokens: dict[str, str]) -> None:
     path = file()
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(f"session.{os.getpid()}")
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    temporary = f"{path}.{os.getpid()}"
     try:
-        with open(
-            temporary, "w", opener=lambda name, flags: os.open(name, flags | os.O_EXCL | os.O_CREAT, 0o600)
-        ) as handle:
+        with open(temporary, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as handle:
             json.dump(tokens, handle)
-        temporary.replace(path)
+        os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        if os.path.exists(temporary):
+            os.unlink(temporary)

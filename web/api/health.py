@@ -52,7 +52,9 @@ def ready() -> Response:
     database, revision = _database()
     agent = _agent()
     good = database == agent == "ok" and revision == db.head()
-    return answer(bodies.Ready(ready=good, database=database, schema_revision=revision, agent=agent), 200 if good else 503)
+    return answer(
+        bodies.Ready(ready=good, database=database, schema_revision=revision, agent=agent), 200 if good else 503
+    )
 
 
 @api.get("/openapi.json", responses={200: {"description": "OpenAPI 3.1"}}, security=[{}], doc_ui=False)

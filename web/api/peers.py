@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import RootModel
@@ -36,9 +38,9 @@ def rows(query: bodies.RowQuery) -> Response:
     """Every peer as one light row, for tables. Not below /peers, where every word may be a name."""
     with reading() as w:
         found = peers.rows(w, interface=query.interface)
-    return answer(
-        bodies.PeerRows.model_construct(fields=list(PeerRow._fields), rows=[[str(row.id), *row[1:]] for row in found])
-    )
+    # Not through the model: it would look at each of 160 000 cells of ten thousand rows.
+    document = json.dumps({"fields": PeerRow._fields, "rows": [(str(row.id), *row[1:]) for row in found]})
+    return Response(document, mimetype="application/json")
 
 
 @api.post("", responses={201: bodies.CreatedPeers})
@@ -104,7 +106,9 @@ def config(path: bodies.Ref) -> Response:
     """The peer's file as wg-quick reads it. Each showing is audited."""
     with changing() as w:
         found = peers.config(w, path.ref)
-    return answer(bodies.PeerConfigView(name=found.name, file_name=found.file_name, text=found.text, compact=found.compact))
+    return answer(
+        bodies.PeerConfigView(name=found.name, file_name=found.file_name, text=found.text, compact=found.compact)
+    )
 
 
 @api.get("/<ref:ref>/qr.svg", responses={200: {**_IMAGE, "content": {"image/svg+xml": {"schema": {"type": "string"}}}}})
@@ -113,7 +117,10 @@ def qr_svg(path: bodies.Ref) -> Response:
     return Response(_drawn(path.ref, "svg"), mimetype="image/svg+xml")
 
 
-@api.get("/<ref:ref>/qr.png", responses={200: {**_IMAGE, "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}})
+@api.get(
+    "/<ref:ref>/qr.png",
+    responses={200: {**_IMAGE, "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}},
+)
 def qr_png(path: bodies.Ref) -> Response:
     """The peer's file as a QR code, PNG. Each showing is audited."""
     return Response(_drawn(path.ref, "png"), mimetype="image/png")
