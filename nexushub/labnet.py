@@ -18,18 +18,18 @@ import ipaddress
 import json
 import os
 import re
-import select
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nexushub import processes
 from nexushub.errors import Conflict, Invalid, KernelError
 from nexushub.kernel import uapi
 
@@ -37,7 +37,8 @@ NETWORK = ipaddress.IPv4Network("192.0.2.0/24")
 NETWORK6 = ipaddress.IPv6Network("2001:db8:51::/64")
 MOST_CLIENTS = 100
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_PACKAGE = Path(__file__).resolve().parent.parent
+ENVIRONMENT = {"PATH": _PATH, "LC_ALL": "C.UTF-8", "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+"""All that a child gets of ours: also this very package, wherever it is installed."""
 _NAMESPACES = Path("/run/netns")
 _TIMEOUT = 30.0
 
@@ -117,7 +118,7 @@ class Record:
 
     def process(self, pid: int) -> None:
         """Note a process that ``remove`` is to end."""
-        started = started_at(pid)
+        started = processes.started_at(pid)
         if started is not None:
             self.processes.append((pid, started))
             self.save()
@@ -211,7 +212,12 @@ def inside(
     namespace: str, argv: Sequence[str], *, text: str = "", check: bool = True, timeout: float = _TIMEOUT
 ) -> subprocess.CompletedProcess[str]:
     """Run a program in a namespace and return what it printed. ``KernelError`` with its words when it fails."""
-    return _run([_program("ip"), "netns", "exec", namespace, *argv], text=text, check=check, timeout=timeout)
+    return _run(entering(namespace, argv), text=text, check=check, timeout=timeout)
+
+
+def entering(namespace: str, argv: Sequence[str]) -> list[str]:
+    """The command that runs another in a namespace."""
+    return [_program("ip"), "netns", "exec", namespace, *argv]
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,12 +261,15 @@ def remove(record: Record) -> None:
 
     ``KernelError`` names what could not be removed; the record stays, so that it can be tried again.
     """
+    while found := _children(record):  # they outlive a crash, and would go on making what is removed here
+        for pid, started in found:
+            processes.end(pid, started)
+    for pid, started in _databases(record):
+        processes.end(pid, started, first=signal.SIGINT)  # PostgreSQL's fast shutdown
     for link, namespace in record.links.items():
-        for child in _children(link):  # they outlive a crash, and would go on making what is removed here
-            end_process(*child)
         _remove_link(link, namespace)
     for pid, started in record.processes:
-        end_process(pid, started)
+        processes.end(pid, started)
     for link in record.links:
         if not uapi.answers(link):
             uapi.socket_path(link).unlink(missing_ok=True)
@@ -281,16 +290,34 @@ def _remove_link(link: str, namespace: str) -> None:
         with suppress(KernelError):  # there may be no link: not made yet, or gone
             _ip("-n", namespace, "link", "delete", link)
         for process in behind:
-            end_process(*process)
+            processes.end(*process)
         if not behind:
             return
 
 
-def _children(link: str) -> list[tuple[int, int]]:
-    """Children of ours, or of a process that crashed, which set up that link."""
+def _children(record: Record) -> list[tuple[int, int]]:
+    """Programs of ours in the lab's namespaces, or on their way there."""
+    homes = {os.stat(path).st_ino for name in record.namespaces if (path := _NAMESPACES / name).exists()}
+    names = {name.encode() for name in record.namespaces}
     return [
-        found for found, arguments, _ in _running() if b"nexushub.labclient" in arguments and link.encode() in arguments
+        found
+        for found, arguments, inode in processes.running()
+        if (inode in homes or names.intersection(arguments)) and _ours(arguments)
     ]
+
+
+def _databases(record: Record) -> list[tuple[int, int]]:
+    """PostgreSQL servers whose data is in one of the lab's directories."""
+    places = tuple(f"{directory}/".encode() for directory in record.directories)
+    return [
+        found
+        for found, arguments, _ in processes.running()
+        if places and arguments[0].endswith(b"/postgres") and any(word.startswith(places) for word in arguments)
+    ]
+
+
+def _ours(arguments: list[bytes]) -> bool:
+    return b"-m" in arguments and any(word.partition(b".")[0] == b"nexushub" for word in arguments)
 
 
 def _programs(link: str, namespace: str) -> list[tuple[int, int]]:
@@ -302,56 +329,9 @@ def _programs(link: str, namespace: str) -> list[tuple[int, int]]:
     home = os.stat(_NAMESPACES / namespace).st_ino
     return [
         found
-        for found, arguments, inode in _running()
+        for found, arguments, inode in processes.running()
         if inode == home and arguments[0].endswith(b"wireguard-go") and link.encode() in arguments
     ]
-
-
-def _running() -> Iterator[tuple[tuple[int, int], list[bytes], int]]:
-    """Every process of this machine: id and start time, command line, network namespace."""
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            arguments = (entry / "cmdline").read_bytes().split(b"\0")
-            namespace = os.stat(entry / "ns/net").st_ino
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue
-        if (started := started_at(int(entry.name))) is not None:
-            yield (int(entry.name), started), arguments, namespace
-
-
-def started_at(pid: int) -> int | None:
-    """When a process was started, in clock ticks since boot; None when there is no such process."""
-    try:
-        # The program's name comes second, in parentheses, and may hold spaces and parentheses itself.
-        return int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19])
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-
-
-def end_process(pid: int, started: int, *, patience: float = 10.0) -> None:
-    """End a process: asked first, killed after ``patience`` seconds. Another one with the same id is left alone."""
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        # Asked after the handle was opened, so the answer is about the process that the handle is for.
-        if started_at(pid) != started:
-            return
-        for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, patience)):
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(handle, number)
-            if _ended(handle, seconds):
-                return
-    finally:
-        os.close(handle)
-    raise KernelError("end process", str(pid), "it does not end, not even when killed")
-
-
-def _ended(handle: int, seconds: float) -> bool:
-    poll = select.poll()
-    poll.register(handle, select.POLLIN)
-    return bool(poll.poll(int(seconds * 1000)))
 
 
 def _missing_is_fine(_: object, __: str, error: tuple[type[BaseException], BaseException, object]) -> None:
@@ -376,10 +356,9 @@ def _ip(*arguments: str) -> None:
 def _run(
     argv: Sequence[str], *, text: str = "", check: bool = True, timeout: float = _TIMEOUT
 ) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": _PATH, "LC_ALL": "C.UTF-8", "PYTHONPATH": str(_PACKAGE)}
     try:
         done = subprocess.run(  # noqa: S603 - fixed programs, names made here, no shell
-            argv, input=text, env=environment, cwd="/", capture_output=True, text=True, timeout=timeout, check=False
+            argv, input=text, env=ENVIRONMENT, cwd="/", capture_output=True, text=True, timeout=timeout, check=False
         )
     except subprocess.TimeoutExpired as error:
         raise KernelError("run", " ".join(argv[:5]), f"it did not end in {timeout:.0f} s") from error

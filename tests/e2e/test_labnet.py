@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nexushub import clientconf, labnet
+from nexushub import clientconf, labnet, processes
 from nexushub.clientconf import ClientConfig
 from nexushub.errors import Conflict, Invalid, KernelError
 from nexushub.kernel import uapi
@@ -131,7 +131,7 @@ def test_it_is_removed_from_the_record_alone(tmp_path: Path) -> None:
 
 def test_processes_that_others_have_now_are_left_alone(tmp_path: Path) -> None:
     with subprocess.Popen(["sleep", "60"]) as bystander:
-        started = labnet.started_at(bystander.pid)
+        started = processes.started_at(bystander.pid)
         assert started is not None
         labnet.remove(Record(tmp_path / "x", lab_prefix(), 1, processes=[(bystander.pid, started - 1)]))
         assert bystander.poll() is None
@@ -148,9 +148,9 @@ def test_a_process_that_does_not_listen_is_killed() -> None:
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as stubborn:
         assert stubborn.stdout
         stubborn.stdout.readline()
-        started = labnet.started_at(stubborn.pid)
+        started = processes.started_at(stubborn.pid)
         assert started is not None
-        labnet.end_process(stubborn.pid, started, patience=0.2)
+        processes.end(stubborn.pid, started, patience=0.2)
         assert stubborn.wait(5) == -signal.SIGKILL
 
 
