@@ -92,7 +92,7 @@ def answer(shared: Shared, verb: Verb, a: int, b: int) -> Reply:
     with shared.changed:
         if verb is Verb.STATUS:
             return Reply(
-                Code.OK, shared.applied, max(shared.wanted, shared.applied), shared.links, int(not shared.database)
+                Code.OK, shared.applied, max(shared.wanted, shared.applied), shared.links, int(shared.database is False)
             )
         if verb is Verb.STATS:
             shared.sample_asked += 1
@@ -103,7 +103,7 @@ def answer(shared: Shared, verb: Verb, a: int, b: int) -> Reply:
         shared.wanted = max(shared.wanted, a)
         shared.asked_full |= a == 0
         shared.changed.notify_all()
-        shared.changed.wait_for(lambda: (a and shared.applied >= a) or shared.stopping or not shared.database, b / 1000)
+        shared.changed.wait_for(lambda: (a and shared.applied >= a) or shared.stopping or shared.database is False, b / 1000)
         if shared.applied >= a:
             return Reply(Code.OK, shared.applied, shared.failures, shared.operations, _micros(began))
         return Reply(
@@ -131,7 +131,7 @@ def _loop(reconciler: Reconciler, kernel: LocalKernel, shared: Shared) -> None:
                 reconciler.follow()
                 next_expiry = 0.0
             if now >= next_beat:
-                was_away = not shared.database
+                was_away = shared.database is False
                 reconciler.heartbeat()
                 next_full = 0.0 if was_away and shared.database else next_full
                 next_beat = now + (HEARTBEAT_EVERY if shared.database else 1.0)

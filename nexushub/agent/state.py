@@ -21,8 +21,8 @@ class Shared:
     applied: int = 0
     failures: int = 0
     operations: int = 0
-    database: bool = False
-    """Whether the database answered last time."""
+    database: bool | None = None
+    """Whether the database answered last time; None before the first try."""
     sample_asked: int = 0
     sample_done: int = 0
     peers_sampled: int = 0
