@@ -115,7 +115,9 @@ class Embedded:
     @property
     def pids(self) -> dict[str, int]:
         return {
-            role: child.process.pid for role, child in self._children.items() if child.process and child.process.poll() is None
+            role: child.process.pid
+            for role, child in self._children.items()
+            if child.process and child.process.poll() is None
         }
 
     def log_file(self, role: str) -> Path:
@@ -135,7 +137,9 @@ class Embedded:
             self._end(time.monotonic() + 10)
         except Exception:
             log.exception("embedding failed")
-            self._children.setdefault("embed", _Child("embed")).trouble = "agent and server could not be started; see the log"
+            self._children.setdefault(
+                "embed", _Child("embed")
+            ).trouble = "agent and server could not be started; see the log"
             raise
         finally:
             self._decided.set()
@@ -222,9 +226,7 @@ def _settings_file(settings: Settings) -> int:
 
 
 def _quoted(value: str) -> str:
-    escaped = "".join(
-        f"\\u{ord(char):04x}" if ord(char) < 32 or char in '"\\\x7f' else char for char in value  # noqa: PLR2004  (controls)
-    )
+    escaped = "".join(f"\\u{ord(char):04x}" if ord(char) < ord(" ") or char in '"\\\x7f' else char for char in value)
     return f'"{escaped}"'
 
 

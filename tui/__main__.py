@@ -12,5 +12,5 @@ if __name__ == "__main__":
     try:
         sys.exit(run(config.load()))
     except Configuration as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         sys.exit(CONFIGURATION)

@@ -8,24 +8,23 @@ import logging
 import os
 import signal
 import sys
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from types import FrameType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from rich.console import RenderableType
 from textual import events
-from textual.app import App
 from textual.filter import LineFilter
 from textual.screen import Screen
 
 from nexushub.config import Settings
 from nexushub.errors import Configuration, NexusError, SignIn, Unavailable
 from nexushub.safe import safe_block
-from tui import CONFIGURATION, clipboard, keys, themes
+from tui import CONFIGURATION, clipboard, keys, overview, themes
+from tui.inorder import InOrder
 from tui.link import Link
+from tui.painter import Painter
 from tui.screens.framed import Framed
 from tui.screens.login import Login
 from tui.widgets.lines import Part
@@ -41,18 +40,26 @@ AWAY = 5
 """Seconds between refreshes while the terminal window is not in front, and between looks at the hub's state."""
 RETRY = 3.0
 KEEP_ALIVE = 60.0
-HANG_UP = 0.9
-"""Seconds that a hung-up terminal's process may take to end in good order; then it ends in any."""
 
 
-class NexusApp(App[None]):
+class NexusApp(InOrder):
     """NexusHub in a terminal."""
 
     CSS_PATH = "nexushub.tcss"
     TITLE = "NexusHub"
     ENABLE_COMMAND_PALETTE = False
-    HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-tiny"), (40, "-narrow"), (80, "-normal"), (120, "-wide")]
-    VERTICAL_BREAKPOINTS: ClassVar = [(0, "-flat"), (12, "-short"), (18, "-low"), (24, "-tall")]
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012  (Textual declares it so)
+        (0, "-tiny"),
+        (40, "-narrow"),
+        (80, "-normal"),
+        (120, "-wide"),
+    ]
+    VERTICAL_BREAKPOINTS = [  # noqa: RUF012  (as above)
+        (0, "-flat"),
+        (12, "-short"),
+        (18, "-low"),
+        (24, "-tall"),
+    ]
     BINDINGS: ClassVar = [*keys.bindings("app"), ("ctrl+p", "act('palette')", "palette")]
 
     def __init__(self, settings: Settings, *, embed: bool = True, hub: Hub | None = None) -> None:
@@ -74,10 +81,9 @@ class NexusApp(App[None]):
         self._last: Part = ("", "")
         self._away = False
         self._ticks = 0
-        self._key_at = time.monotonic()
-        self._kept_alive = self._key_at
-        self._signalled = 0
+        self._kept_alive = self.key_at
         self._plain_filters = themes.filters(self._filters)
+        self._painter = Painter()
 
     # Frame
 
@@ -101,21 +107,9 @@ class NexusApp(App[None]):
 
     def status_parts(self) -> list[Part]:
         """What holds on every screen: the agent, what waits, what differs, and what was done last."""
-        parts: list[Part] = []
-        embedded = self.link.embedded
-        if self.status is not None and self.link.actor is not None:
-            agent = self.status.node.agent
-            parts.append(("agent ok", "$muted") if agent == "running" else (f"agent {agent}".replace("agent agent", "agent"), "$warning"))
-            if self.status.pending:
-                parts.append((f"{self.status.pending} pending", "$warning"))
-            if self.status.failed:
-                parts.append((f"{len(self.status.failed)} failed", "$error"))
-            if drift := sum(one.status == "open" for one in self.status.drift):
-                parts.append((f"{drift} drift", "$warning"))
-        if embedded is not None and embedded.trouble:
-            parts.append((embedded.trouble, "$error"))
-        parts.append(self._last)
-        return parts
+        status = self.status if self.link.actor is not None else None
+        trouble = self.link.embedded.trouble if self.link.embedded is not None else ""
+        return [*overview.hub_parts(status), (trouble, "$error"), self._last]
 
     def say(self, text: str, style: str = "") -> None:
         """Put the result of what was done last into the status line, where it stays."""
@@ -137,6 +131,12 @@ class NexusApp(App[None]):
         else:
             self.say(text)
 
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        super()._display(screen, cast("RenderableType", self._painter.reduce(renderable, self.size.width)))
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._painter.forget()
+
     def get_line_filters(self) -> Sequence[LineFilter]:
         return [one for one in self._plain_filters if one.enabled]
 
@@ -149,6 +149,7 @@ class NexusApp(App[None]):
         return Login()
 
     def on_mount(self) -> None:
+        self.app_resume_signal.subscribe(self, lambda _: self._painter.forget())
         self.run_worker(self._open(), group="open", exit_on_error=True)
         self.set_interval(1.0, self._tick)
 
@@ -156,10 +157,10 @@ class NexusApp(App[None]):
         """Warm the database stack while the name is typed; while the database is away, say so and try again."""
         login = self.screen_stack[0]
         assert isinstance(login, Login)
-        while True:
+        first: bool | None = None
+        while first is None:
             try:
                 first = await self.link.open()
-                break
             except Unavailable as error:
                 login.waiting(f"{error} Trying again.")
                 await asyncio.sleep(RETRY)
@@ -200,12 +201,14 @@ class NexusApp(App[None]):
         from tui.screens.peers import Peers  # noqa: PLC0415  (as above)
 
         await self._leave_sections()
-        self._key_at = self._kept_alive = time.monotonic()
+        self.key_at = self._kept_alive = time.monotonic()
         self.install_screen(Interfaces(), "interfaces")
         self.install_screen(Peers(), "peers")
         self._last = (note, "")
         await self.guarded(self.refresh_status(), self._silent)
-        await self.go("peers" if self.status is not None and any(i.peers_total for i in self.status.interfaces) else "interfaces")
+        await self.go(
+            "peers" if self.status is not None and any(i.peers_total for i in self.status.interfaces) else "interfaces"
+        )
 
     async def go(self, section: str) -> None:
         """Show a section; what was open over another one is closed."""
@@ -229,10 +232,9 @@ class NexusApp(App[None]):
 
     async def _tick(self) -> None:
         self._ticks += 1
-        self._check_hang_up()
         if self.link.actor is None:
             return
-        idle = time.monotonic() - self._key_at
+        idle = time.monotonic() - self.key_at
         screen = self.screen
         if idle > IDLE_LOCK:
             self.lock()
@@ -254,15 +256,10 @@ class NexusApp(App[None]):
         """Ask what waits, failed or differs. Someone who pressed a key since stays signed in by it."""
         from nexushub.services import health  # noqa: PLC0415  (imports SQLModel)
 
-        active = self._key_at > self._kept_alive and time.monotonic() - self._kept_alive > KEEP_ALIVE
+        active = self.key_at > self._kept_alive and time.monotonic() - self._kept_alive > KEEP_ALIVE
         if active:
             self._kept_alive = time.monotonic()
         self.status = await (self.link.read if active else self.link.watch)(health.status)
-
-    async def on_event(self, event: events.Event) -> None:
-        if isinstance(event, events.Key | events.Paste):
-            self._key_at = time.monotonic()
-        await super().on_event(event)
 
     def on_app_blur(self) -> None:
         self._away = True
@@ -307,6 +304,10 @@ class NexusApp(App[None]):
     def do_quit(self) -> None:
         self.exit()
 
+    def do_redraw(self) -> None:
+        self._painter.forget()
+        self.screen.refresh(layout=True)
+
     def do_lock(self) -> None:
         self.lock()
 
@@ -333,37 +334,10 @@ class NexusApp(App[None]):
         assert isinstance(login, Login)
         login.begin_again(note)
 
-    # End
-
-    @contextmanager
-    def signals(self) -> Iterator[None]:
-        """A hung-up or terminated process ends in good order within a second, else at once."""
-
-        def handler(number: int, frame: FrameType | None) -> None:
-            self._signalled = number
-            threading.Thread(target=self._hang_up, args=(number,), daemon=True).start()
-
-        before = {number: signal.signal(number, handler) for number in (signal.SIGHUP, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, old in before.items():
-                signal.signal(number, old)
-
-    def _check_hang_up(self) -> None:
-        if self._signalled:
-            self.exit(return_code=128 + self._signalled)
-
-    def _hang_up(self, number: int) -> None:
-        """The terminal may be gone and any write to it may hang: nothing here touches it."""
-        threading.Timer(HANG_UP, os._exit, (128 + number,)).start()
-        self.link.close(HANG_UP / 2)
-        os._exit(128 + number)
-
     # The terminal
 
     def copy(self, what: str, text: str) -> None:
-        """Copy by OSC 52, and by tmux where there is one. Nobody answers, so what was done is said, not that it worked."""
+        """Copy by OSC 52, and by tmux where there is one. Nobody answers, so it is said what was done."""
         self.copy_to_clipboard(text)
         also = " and to tmux" if clipboard.to_tmux(text) else ""
         self.say(f"{what} sent to your terminal (OSC 52){also}; if paste is empty, p on the Config tab prints it")

@@ -16,8 +16,12 @@ def to_tmux(text: str) -> bool:
     if not os.environ.get("TMUX"):
         return False
     try:
-        done = subprocess.run(  # noqa: S603  (a constant command)
-            ["tmux", "load-buffer", "-w", "-"], input=text.encode(), capture_output=True, timeout=2, check=False  # noqa: S607  (the user's own tmux, wherever it is)
+        done = subprocess.run(
+            ["tmux", "load-buffer", "-w", "-"],  # noqa: S607  (the user's own tmux, wherever it is)
+            input=text.encode(),
+            capture_output=True,
+            timeout=2,
+            check=False,
         )
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return False

@@ -1,10 +1,14 @@
-"""Writing files that hold keys."""
+"""Files that hold keys: a new peer's, and writing them."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from pathlib import Path
+
+from nexushub import clientconf
+from nexushub.services.clients import PeerConfig
+from nexushub.views import CreatedPeer
 
 
 def write_private(path: Path, data: bytes, *, replace: bool) -> None:
@@ -25,3 +29,15 @@ def write_private(path: Path, data: bytes, *, replace: bool) -> None:
     finally:
         if not replace or os.path.lexists(temporary):
             os.unlink(temporary)
+
+
+def config_of(created: CreatedPeer) -> PeerConfig:
+    """The file of a peer just made. When its key is not kept, nothing can spell the file again, so the compact
+    spelling is made from the text: the same lines without comments and spaces."""
+    compact = "\n".join(
+        line.replace(" ", "") for line in created.config.splitlines() if line and not line.startswith("#")
+    )
+    return PeerConfig(
+        name=created.peer.name, file_name=clientconf.file_name(created.peer.name), text=created.config,
+        compact=compact, has_private_key=clientconf.PLACEHOLDER not in created.config,
+    )  # fmt: skip

@@ -55,7 +55,7 @@ _MOVE = (
     Key("bottom", "end", "last", "Goes to the last row."),
 )
 _FIND = (
-    Key("filter", "slash", "filter", "Filters as you type: words, !word, status:up, iface:wg0, owner:, ip:, key:, expires:<7d.", 6),
+    Key("filter", "slash", "filter", "Filters as you type: word, !word, status:up, iface:, owner:, ip:, expires:<7d.", 6),
     Key("sort", "s", "sort", "Sorts by a column; the same letter again turns the order round.", 7),
     Key("freeze", "f", "freeze", "Stops and starts the refresh."),
 )  # fmt: skip
@@ -70,9 +70,10 @@ KEYS: Mapping[str, tuple[Key, ...]] = {
     "app": (
         Key("interfaces", "2", "interfaces", "Goes to the interfaces."),
         Key("peers", "3", "peers", "Goes to the peers."),
-        Key("help", "question_mark", "help", "Shows the keys of this screen, and what the words mean.", 9),
+        Key("help", "question_mark", "help", "Shows the keys of this screen, and what the words mean.", 1),
         Key("palette", "colon", "palette", "Does anything by name, and jumps to any peer or interface."),
         Key("back", "escape,q", "back", "Goes back; q in a list leaves NexusHub."),
+        Key("redraw", "", "redraw", "Paints the whole screen again, when something else wrote on it."),
         Key("lock", "", "lock", "Locks the screen until the password is typed."),
         Key("sign_out", "", "sign out", "Ends the session and shows the sign-in form."),
         Key("quit", "", "quit", "Leaves NexusHub. Tunnels stay up."),
@@ -164,6 +165,7 @@ KEYS: Mapping[str, tuple[Key, ...]] = {
     ),
 }
 
+
 def bindings(section: str, target: str = "") -> list[BindingType]:
     """Textual's bindings of a section. Each has an id, ``SECTION.NAME``, by which a keymap can move it."""
     return [
@@ -180,8 +182,10 @@ def find(section: str, name: str) -> Key:
 
 def footer(section: str, *, inside: bool = True) -> list[Key]:
     """The keys that a section's footer shows, most used first. Inside a section the app's are added."""
-    keys = (*KEYS[section], *KEYS["app"]) if inside else KEYS[section]
-    return sorted((key for key in keys if key.foot), key=lambda key: key.foot)[:FOOT]
+    own = sorted((key for key in KEYS[section] if key.foot), key=lambda key: key.foot)
+    if not inside:
+        return own[:FOOT]
+    return [*own[: FOOT - 1], find(section, "help")]
 
 
 def everything() -> Iterator[tuple[str, Key]]:
@@ -191,6 +195,6 @@ def everything() -> Iterator[tuple[str, Key]]:
             yield section, key
 
 
-def named(section: str, name: str, **changes: str) -> Key:
+def named(section: str, name: str, label: str) -> Key:
     """A key under other words, where a screen says the same thing differently."""
-    return dataclasses.replace(find(section, name), **changes)
+    return dataclasses.replace(find(section, name), label=label)

@@ -25,6 +25,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 SCREENS = ("interfaces", "interface", "peers", "peer", "forms", "setup", "guide", "palette", "lock")
+_AWAY = ("OperationalError", "AdminShutdown", "CannotConnectNow", "ConnectionTimeout", "TimeoutError")
 RECHECK = 10.0
 """Seconds between checks that the session still holds, while a screen only refreshes itself."""
 
@@ -111,9 +112,7 @@ class Link:
         actor = self.actor
         if actor is None:
             raise SignIn()
-        return self._begin(
-            await asyncio.to_thread(_plainly, lambda: auth.unlock_screen(self.opened, actor, password))
-        )
+        return self._begin(await asyncio.to_thread(_plainly, lambda: auth.unlock_screen(self.opened, actor, password)))
 
     def _begin(self, signed: SignedIn) -> SignedIn:
         from nexushub.services import auth  # noqa: PLC0415  (after the first paint)
@@ -174,9 +173,7 @@ class Link:
 
         return await asyncio.to_thread(_plainly, run)
 
-    async def write_first(
-        self, function: Callable[Concatenate[Work, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def write_first(self, function: Callable[Concatenate[Work, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The first account, which nobody who is signed in could make."""
         from nexushub.services import auth  # noqa: PLC0415  (after the first paint)
 
@@ -189,11 +186,19 @@ class Link:
 
 def _plainly(run: Callable[[], T]) -> T:
     """Run, with a database that can't be connected to as the error that the screens know."""
-    from sqlalchemy.exc import DBAPIError, TimeoutError  # noqa: PLC0415  (after the first paint)
-
     try:
         return run()
-    except (DBAPIError, TimeoutError) as error:
-        if isinstance(error, DBAPIError) and type(error.orig).__name__ not in ("OperationalError", "AdminShutdown"):
+    except Exception as error:
+        if not _is_away(error):
             raise
         raise Unavailable("the database", "does not answer", hint="It is tried again by itself.") from error
+
+
+def _is_away(error: BaseException | None) -> bool:
+    """Whether the driver could not connect or lost its connection, told by name: surfaces don't import drivers."""
+    while error is not None:
+        kind = type(error)
+        if kind.__module__.startswith(("psycopg", "sqlalchemy")) and kind.__name__ in _AWAY:
+            return True
+        error = error.__cause__
+    return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from nexushub.views import DriftView, InterfaceView, PeerView, Truth
+from nexushub.views import DriftView, InterfaceView, PeerView, StatusView, Truth
 from tui import display, themes
 from tui.widgets.lines import Part
 
@@ -18,6 +18,25 @@ MASKED = 44
 def masked(text: str) -> str:
     """A client's file with its two secrets hidden."""
     return _SECRET.sub(lambda match: match[1] + themes.glyphs().mask * MASKED, text)
+
+
+def hub_parts(status: StatusView | None) -> list[Part]:
+    """For the status line: whether the agent works, and what waits, was refused or differs."""
+    if status is None:
+        return []
+    agent = status.node.agent
+    parts: list[Part] = [("agent ok", "$muted") if agent == "running" else (_once(f"agent {agent}"), "$warning")]
+    if status.pending:
+        parts.append((f"{status.pending:,} pending", "$warning"))
+    if status.failed:
+        parts.append((f"{len(status.failed):,} failed", "$error"))
+    if drift := sum(one.status == "open" for one in status.drift):
+        parts.append((f"{drift:,} drift", "$warning"))
+    return parts
+
+
+def _once(text: str) -> str:
+    return text.replace("agent agent", "agent")
 
 
 def row(label: str, value: str, style: str = "", note: str = "") -> list[Part]:
@@ -56,7 +75,9 @@ def peer_lines(view: PeerView, now: float) -> list[list[Part]]:
         row("Sent", display.size(view.tx_bytes, dash), note=_rate(view.tx_rate)),
         [],
         row("Public key", view.public_key),
-        row("Private key", "kept here, encrypted" if view.private_key_stored else "not kept here: only its owner has it"),
+        row(
+            "Private key", "kept here, encrypted" if view.private_key_stored else "not kept here: only its owner has it"
+        ),
         row("Preshared key", "yes" if view.preshared_key else "no"),
         row("Key made", display.when(view.key_created_at)),
         [],
@@ -90,7 +111,11 @@ def _rate(octets: int) -> str:
 def interface_lines(view: InterfaceView) -> list[list[Part]]:
     """The overview of an interface."""
     dash = themes.glyphs().dash
-    free = f"{view.addresses_free:,} addresses free" if view.addresses_free < 2**31 else "more addresses free than anybody needs"
+    free = (
+        f"{view.addresses_free:,} addresses free"
+        if view.addresses_free < 2**31
+        else "more addresses free than anybody needs"
+    )
     nat = "yes: peers reach the outside through this hub's address" if view.nat else "no"
     return [
         state_row("up" if view.enabled else "down"),
@@ -109,7 +134,14 @@ def interface_lines(view: InterfaceView) -> list[list[Part]]:
         row("Policy in", view.policy),
         row("Policy out", view.policy_egress),
         row("Without filter", view.no_filter),
-        row("Client keys", {"stored": "kept here, encrypted", "once": "shown once, then forgotten", "never": "made by the clients"}.get(view.key_policy, view.key_policy)),
+        row(
+            "Client keys",
+            {
+                "stored": "kept here, encrypted",
+                "once": "shown once, then forgotten",
+                "never": "made by the clients",
+            }.get(view.key_policy, view.key_policy),
+        ),
         row("Made", display.when(view.created_at), note=f"changed {display.when(view.updated_at)}"),
     ]
 

@@ -16,7 +16,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.color import Color
 from textual.filter import LineFilter, NoColor
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 DARK, LIGHT, HIGH_CONTRAST, ANSI = "dark", "light", "high-contrast", "ansi"
 
@@ -51,7 +51,8 @@ THEMES = (
         ANSI, ansi=True, primary="ansi_blue", secondary="ansi_cyan", accent="ansi_cyan", success="ansi_green",
         warning="ansi_yellow", error="ansi_red", foreground="ansi_default", background="ansi_default",
         surface="ansi_default", panel="ansi_default", boost="ansi_default", dark=True,
-        variables=_variables("ansi_default", "ansi_default", "ansi_default", "ansi_default"),
+        variables=BUILTIN_THEMES["ansi-dark"].variables
+        | _variables("ansi_default", "ansi_default", "ansi_default", "ansi_default"),
     ),
 )  # fmt: skip
 

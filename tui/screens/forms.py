@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 
 from textual.containers import Vertical
 from textual.widget import Widget
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from nexushub.errors import Conflict, Exhausted, Invalid, NexusError, Stale
 from nexushub.services import interfaces, peers
+from nexushub.services.peerfields import NewPeer
 from nexushub.views import InterfaceView, PeerView
 from tui import display, keys
 from tui.screens.framed import Framed
@@ -84,10 +85,6 @@ class FormScreen(Framed):
     def on_mount(self) -> None:
         self.form.focus_first()
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        event.stop()
-        self.do_save()
-
     def do_next(self) -> None:
         self.focus_next()
 
@@ -143,16 +140,34 @@ def interface_fields(view: InterfaceView | None, proposed: interfaces.Suggestion
         values = view.model_dump()
     return [
         Field("name", "Name", name, required=True),
-        Field("addresses", "Addresses", address, "The hub's own address in its network, such as 10.8.0.1/24; a v6 one may follow.", required=True),
+        Field(
+            "addresses",
+            "Addresses",
+            address,
+            "The hub's own address in its network, such as 10.8.0.1/24; a v6 one may follow.",
+            required=True,
+        ),
         Field("listen_port", "Port", port, required=True),
-        Field("endpoint", "Endpoint", endpoint, "Where clients reach this hub: a name or address, with :port if another port is forwarded."),
-        Field("dns", "DNS", ", ".join(values.get("dns", ())), "Given to the clients; may stay empty."),
+        Field(
+            "endpoint",
+            "Endpoint",
+            endpoint,
+            "Where clients reach this hub: a name or address, with :port if another port is forwarded.",
+            "not known yet",
+        ),
+        Field("dns", "DNS", ", ".join(values.get("dns", ())), "Given to the clients.", empty="none"),
         Field("mtu", "MTU", str(values.get("mtu", 1420))),
         Field("nat", "NAT", YES_NO[bool(values.get("nat", False))], choices=YES_NO),
         Field("policy", "Policy in", values.get("policy", "allow"), choices=("allow", "deny")),
         Field("policy_egress", "Policy out", values.get("policy_egress", "allow"), choices=("allow", "deny")),
         Field("no_filter", "Without filter", values.get("no_filter", "refuse"), choices=("refuse", "open")),
-        Field("key_policy", "Client keys", values.get("key_policy", "stored"), "stored: kept encrypted. once: shown at creation only. never: clients bring their own.", choices=("stored", "once", "never")),
+        Field(
+            "key_policy",
+            "Client keys",
+            values.get("key_policy", "stored"),
+            "stored: kept encrypted. once: shown at creation only. never: clients bring their own.",
+            choices=("stored", "once", "never"),
+        ),
     ]
 
 
@@ -203,13 +218,20 @@ class InterfaceForm(FormScreen):
 def peer_fields(view: PeerView | None, names: Sequence[str], interface: str) -> list[Field]:
     if view is None:
         first = [
-            Field("name", "Name", "", "A name is enough. Paste several lines to add one peer for each.", required=True, lines=True),
+            Field(
+                "name",
+                "Name",
+                "",
+                "A name is enough. Paste several lines to add one peer for each.",
+                required=True,
+                lines=True,
+            ),
             Field("interface", "Interface", interface, choices=names),
         ]
         values: dict[str, Any] = {}
         psk = [
             Field("psk", "Preshared key", "no", choices=YES_NO),
-            Field("public_key", "Public key", "", "Only if the client made its own key."),
+            Field("public_key", "Public key", "", "Only if the client made its own key.", "made here"),
         ]
     else:
         first, psk = [Field("name", "Name", view.name, required=True)], []
@@ -220,20 +242,51 @@ def peer_fields(view: PeerView | None, names: Sequence[str], interface: str) -> 
     mtu = values.get("mtu")
     return [
         *first,
-        Field("ip", "Addresses", listed["ip"], "Empty: the next free one."),
-        Field("allowed_ips", "Client routes", listed["allowed_ips"], "What the client sends into the tunnel. Empty: the interface's networks; 0.0.0.0/0, ::/0: everything."),
-        Field("networks", "Networks behind", listed["networks"], "Networks that are reached through this peer."),
+        Field("ip", "Addresses", listed["ip"], empty="the next free one"),
+        Field(
+            "allowed_ips",
+            "Client routes",
+            listed["allowed_ips"],
+            "What the client sends into the tunnel; 0.0.0.0/0, ::/0 is everything.",
+            "the interface's networks",
+        ),
+        Field(
+            "networks", "Networks behind", listed["networks"], "Networks that are reached through this peer.", "none"
+        ),
         *psk,
-        Field("keepalive", "Keepalive", str(values.get("keepalive", 0)), "Seconds; 25 for a client behind NAT that must be reachable, 0 is off."),
-        Field("expires_at", "Expires", expires.isoformat(timespec="minutes") if expires else "", "A date, or a span such as 30d. Empty: never."),
-        Field("owner", "Owner", values.get("owner", "")),
-        Field("groups", "Groups", listed["groups"], "Separated by commas."),
-        Field("dns", "DNS", listed["dns"], "Empty: the interface's."),
-        Field("mtu", "MTU", str(mtu) if mtu else "", "Empty: the interface's."),
-        Field("endpoint", "Hub's endpoint", values.get("endpoint", ""), "In this client's file only. Empty: the interface's."),
-        Field("peer_endpoint", "Hub dials", values.get("peer_endpoint", ""), "Where the hub reaches the peer. Empty: it waits."),
-        Field("quota_bytes", "Quota", str(quota) if quota else "", "Bytes. Empty: none."),
-        Field("notes", "Notes", values.get("notes", "")),
+        Field(
+            "keepalive",
+            "Keepalive",
+            str(values.get("keepalive", 0)),
+            "Seconds; 25 for a client behind NAT that must be reachable, 0 is off.",
+        ),
+        Field(
+            "expires_at",
+            "Expires",
+            expires.isoformat(timespec="minutes") if expires else "",
+            "A date, or a span such as 30d.",
+            "never",
+        ),
+        Field("owner", "Owner", values.get("owner", ""), empty="nobody"),
+        Field("groups", "Groups", listed["groups"], "Separated by commas.", "none"),
+        Field("dns", "DNS", listed["dns"], empty="the interface's"),
+        Field("mtu", "MTU", str(mtu) if mtu else "", empty="the interface's"),
+        Field(
+            "endpoint",
+            "Hub's endpoint",
+            values.get("endpoint", ""),
+            "In this client's file only.",
+            "the interface's",
+        ),
+        Field(
+            "peer_endpoint",
+            "Hub dials",
+            values.get("peer_endpoint", ""),
+            "Where the hub reaches the peer.",
+            "it waits for the peer",
+        ),
+        Field("quota_bytes", "Quota", str(quota) if quota else "", "In bytes.", "none"),
+        Field("notes", "Notes", values.get("notes", ""), empty="none"),
     ]
 
 
@@ -265,7 +318,9 @@ class PeerForm(FormScreen):
         if not names:
             self.say("There is no interface yet: add one first, with a in Interfaces.", "$warning")
             self.dismiss()
-        elif names != list(next(f.choices for f in self.form.fields if f.name == "interface")) and not self.form.changes:
+        elif (
+            names != list(next(f.choices for f in self.form.fields if f.name == "interface")) and not self.form.changes
+        ):
             await self.form.start_from(peer_fields(None, names, self._interface))
             self.form.focus_first()
 
@@ -289,7 +344,7 @@ class PeerForm(FormScreen):
         interface, name = given.pop("interface"), given.pop("name")
         link = self.hub_app.link
         if self._names:
-            new = [peers.NewPeer(name=one, **given) for one in self._names]
+            new = [NewPeer(name=one, **given) for one in self._names]
             made, truth = await link.write(peers.create_many, interface=interface, peers=new)
             self.hub_app.say_done(f"{display.count(len(made), 'peer')} added to {interface}", truth)
             self.dismiss()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 from textual.app import ComposeResult
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from nexushub.errors import NexusError
 from tui import keys, themes
@@ -94,7 +94,9 @@ class Framed(Acts, Screen[None]):
         if not self.is_mounted:
             return
         app = self.hub_app
-        self.query_one("#head", Head).place(app.node, self.PLACE, self.subject, app.who, app.clock_text, app.head_note)
+        self.query_one("#head", Head).place(
+            app.node, self.PLACE, self.subject, who=app.who, clock=app.clock_text, notes=app.head_note
+        )
         self.query_one("#foot", Foot).keys(self.foot_keys())
         self.paint_status()
 
@@ -115,6 +117,11 @@ class Framed(Acts, Screen[None]):
             joined += [part] if not number else [(dot, "$muted"), part]
         self.query_one("#status", Line).show(joined)
 
+    async def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter in a field is the field's own key; it means save."""
+        event.stop()
+        await self.action_act("save")
+
     def tick(self, now: datetime) -> None:
         """Called once a second while this screen is shown."""
 
@@ -122,7 +129,10 @@ class Framed(Acts, Screen[None]):
         """Run work that waits for the database without holding the keys up. Newer work of a group drops the older,
         whose late answer is then nobody's."""
         self.run_worker(
-            self.hub_app.guarded(work, failed or self.failed), group=f"{self.SECTION}.{group}", exclusive=True, exit_on_error=False
+            self.hub_app.guarded(work, failed or self.failed),
+            group=f"{self.SECTION}.{group}",
+            exclusive=True,
+            exit_on_error=False,
         )
 
     def failed(self, error: NexusError) -> None:

@@ -25,7 +25,10 @@ CONCEPTS = (
     ("applied", "The kernel was read back and has what the database says."),
     ("pending", "Saved, and not in the kernel yet; the reason stands beside it. It is tried again by itself."),
     ("failed", "Saved, and the kernel refused it, in its own words."),
-    ("drift", "The kernel was changed by something else. Adopt takes that over, revert puts it back, ignore leaves it."),
+    (
+        "drift",
+        "The kernel was changed by something else. Adopt takes that over, revert puts it back, ignore leaves it.",
+    ),
     ("embedded", "No agent or server ran here, so this program runs both for as long as it is open. Tunnels stay."),
 )
 LABEL = 13
@@ -38,7 +41,11 @@ Entry = tuple[str, str, bool]
 def entries(found: Iterable[tuple[keys.Key, str | None]]) -> list[Entry]:
     """The keys as labels and sentences; one that does not apply says why."""
     return [
-        (key.shown if key.keys else f":{key.label}", f"{key.help} Not now: {reason}" if reason else key.help, not reason)
+        (
+            key.shown if key.keys else f":{key.label}",
+            f"{key.help} Not now: {reason}" if reason else key.help,
+            not reason,
+        )
         for key, reason in found
     ]
 
@@ -49,9 +56,11 @@ def lines_of(title: str, found: Iterable[Entry], search: str, width: int) -> lis
     for label, meaning, applies in found:
         if not all(word in f"{label} {meaning}".lower() for word in search.lower().split()):
             continue
-        for number, part in enumerate(textwrap.wrap(meaning, max(20, width - LABEL - 4))):
+        for number, part in enumerate(textwrap.wrap(meaning, max(20, width - LABEL - 8))):
             style = "" if applies else "$muted"
-            lines.append([(f"  {label if not number else '':<{LABEL}}", "bold" if applies else "$muted"), (part, style)])
+            lines.append(
+                [(f"  {label if not number else '':<{LABEL}}", "bold" if applies else "$muted"), (part, style)]
+            )
     return [[(title, "bold $primary")], *lines, []] if lines else []
 
 

@@ -150,12 +150,16 @@ class InterfaceScreen(Framed):
         await self._load()
 
     def do_rotate_key(self) -> None:
-        lines = [f"Every client of {self.view.name} needs a new file: {self.view.peers_total:,} of them stop working now."]
+        lines = [
+            f"Every client of {self.view.name} needs a new file: {self.view.peers_total:,} of them stop working now."
+        ]
         self._ask(Ask(f"Make a new key for {self.view.name}?", lines, "New key"), self._rotate_key)
 
     async def _rotate_key(self) -> None:
         view, truth = await self.hub_app.link.write(interfaces.rotate_key, self.view.id)
-        self.hub_app.say_done(f"new key for interface {view.name}; its {view.peers_total:,} clients need new files", truth)
+        self.hub_app.say_done(
+            f"new key for interface {view.name}; its {view.peers_total:,} clients need new files", truth
+        )
         await self._load()
 
     def do_delete(self) -> None:

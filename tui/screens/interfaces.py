@@ -61,7 +61,9 @@ class Interfaces(Listing[InterfaceView]):
     def shape(self) -> Shape[InterfaceView]:
         dash = themes.glyphs().dash
 
-        def column(name: str, title: str, width: int, letter: str = "", since: int = 0, **more: bool) -> Column[InterfaceView]:
+        def column(
+            name: str, title: str, width: int, letter: str = "", since: int = 0, **more: bool
+        ) -> Column[InterfaceView]:
             texts = {
                 "state": lambda i, now: state(i),
                 "name": lambda i, now: i.name,
@@ -79,7 +81,9 @@ class Interfaces(Listing[InterfaceView]):
                 "port": lambda i: i.listen_port, "peers": lambda i: -i.peers_up, "in": lambda i: -i.rx_bytes,
                 "out": lambda i: -i.tx_bytes, "state": state,
             }  # fmt: skip
-            return Column(name, title, width, texts[name], orders.get(name, lambda i: i.name), letter, since=since, **more)
+            return Column(
+                name, title, width, texts[name], orders.get(name, lambda i: i.name), letter, since=since, **more
+            )
 
         return Shape(
             [
@@ -96,7 +100,9 @@ class Interfaces(Listing[InterfaceView]):
                 column("dns", "DNS", 20, since=150),
             ],
             key=lambda i: i.id,
-            hay=lambda i: " ".join([i.name, state(i), *i.addresses, i.endpoint, i.public_key, str(i.listen_port)]).lower(),
+            hay=lambda i: " ".join(
+                [i.name, state(i), *i.addresses, i.endpoint, i.public_key, str(i.listen_port)]
+            ).lower(),
             glyph=state,
             fields=Fields({"status": state, "name": lambda i: i.name, "ip": lambda i: " ".join(i.addresses)}, {}),
         )
@@ -162,7 +168,9 @@ class Interfaces(Listing[InterfaceView]):
 
     async def _delete(self, view: InterfaceView) -> None:
         deleted, truth = await self.hub_app.link.write(interfaces.delete, view.id)
-        self.hub_app.say_done(f"interface {deleted.name} deleted with {display.count(deleted.peers_total, 'peer')}", truth)
+        self.hub_app.say_done(
+            f"interface {deleted.name} deleted with {display.count(deleted.peers_total, 'peer')}", truth
+        )
         await self._load()
 
     def do_copy(self) -> None:

@@ -34,7 +34,9 @@ class Lock(Framed):
         actor = self.hub_app.link.actor
         yield Vertical(
             Vertical(
-                Static(assemble([("Locked for ", "$muted"), (actor.name if actor else "", "bold")]), classes="box-title"),
+                Static(
+                    assemble([("Locked for ", "$muted"), (actor.name if actor else "", "bold")]), classes="box-title"
+                ),
                 Form([Field("password", "Password", secret=True, required=True)]),
                 Line(id="login-note"),
                 id="login-box",

@@ -87,7 +87,8 @@ class Login(Framed):
     def do_save(self) -> None:
         form = self.query_one(Form)
         if form.missing():
-            form.focus_after() or form.focus_first()
+            if not form.focus_after():
+                form.focus_first()
             return
         if not self._ready:
             self._queued = True

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Input
 
-from nexushub.views import PeerRow
 from tui import keys, themes
 from tui.display import fit
 from tui.screens.framed import Dialog, Framed
 from tui.widgets.form import Entry, Field
 from tui.widgets.lines import Foot, Line
 
+if TYPE_CHECKING:
+    from tui.app import NexusApp
+
 SHOWN = 10
+MOVES = ("up", "down", "page_up", "page_down", "top", "bottom", "line_up", "line_down")
+"""Keys that make no sense by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +75,23 @@ class Palette(Dialog[None]):
         below = app.screen_stack[-2]
         commands: list[Command] = []
         if isinstance(below, Framed):
-            for key in keys.KEYS[below.SECTION]:
-                if key.name not in ("up", "down", "page_up", "page_down", "top", "bottom", "line_up", "line_down"):
-                    commands.append(Command(key.label, f"{key.shown:<6}{key.help}", lambda name=key.name: below.action_act(name)))
-        for key in keys.KEYS["app"]:
-            if key.name != "palette":
-                commands.append(Command(key.label, f"{key.shown:<6}{key.help}", lambda name=key.name: app.action_act(name)))
+            commands += [self._key(below, key) for key in keys.KEYS[below.SECTION] if key.name not in MOVES]
+        commands += [self._key(app, key) for key in keys.KEYS["app"] if key.name != "palette"]
         for theme in themes.THEMES:
-            commands.append(Command(f"theme {theme.name}", "Changes the colours.", lambda name=theme.name: setattr(app, "theme", name)))
+            commands.append(
+                Command(f"theme {theme.name}", "Changes the colours.", partial(setattr, app, "theme", theme.name))
+            )
         if app.status is not None:
-            for one in app.status.interfaces:
-                commands.append(Command(one.name, "interface", lambda view=one: app.open_interface(view)))
-        for row in app.known_peers():
-            commands.append(Command(row.name, f"peer {row.address}", self._opener(row)))
-        return commands
+            commands += [
+                Command(one.name, "interface", partial(app.open_interface, one)) for one in app.status.interfaces
+            ]
+        return commands + [
+            Command(row.name, f"peer {row.address}", partial(app.open_peer, str(row.id))) for row in app.known_peers()
+        ]
 
-    def _opener(self, row: PeerRow) -> Callable[[], Any]:
-        return lambda: self.hub_app.open_peer(str(row.id))
+    @staticmethod
+    def _key(target: Framed | NexusApp, key: keys.Key) -> Command:
+        return Command(key.label, f"{key.shown:<6}{key.help}", partial(target.action_act, key.name))
 
     def _search(self, typed: str) -> None:
         ranked: list[tuple[int, Command]] = []

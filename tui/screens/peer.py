@@ -21,7 +21,8 @@ from nexushub.safe import safe
 from nexushub.services import peers
 from nexushub.services.clients import PeerConfig
 from nexushub.views import CreatedPeer, PeerView
-from tui import display, files, keys, overview, themes
+from tui import files, keys, overview, themes
+from tui.files import config_of
 from tui.screens.ask import Ask, Choose
 from tui.screens.framed import Framed
 from tui.screens.peers import delete_question
@@ -47,7 +48,7 @@ class PeerScreen(Framed):
         self.ref = ref
         self.tab = "QR" if created else "Overview"
         self.view: PeerView | None = created.peer if created else None
-        self._config: PeerConfig | None = _config_of(created) if created else None
+        self._config: PeerConfig | None = config_of(created) if created else None
         self._only_now = created is not None and not created.peer.private_key_stored
         self._no_config = ""
         self._revealed_until = 0.0
@@ -121,16 +122,24 @@ class PeerScreen(Framed):
                 self.query_one(Code).show(fit)
                 self.query_one("#text", Static).update("")
             return
-        lines = {"Overview": self._overview, "Config": self._config_lines, "QR": lambda: self._qr_lines(fit)}[self.tab]()
+        lines = self._lines(fit)
         if self._shown != lines:
             self._shown = lines
             self.query_one(Code).show(None)
             self.query_one("#text", Static).update(paragraphs(lines))
 
+    def _lines(self, fit: qr.Fit | None) -> list[list[Part]]:
+        if self.tab == "Overview":
+            return self._overview()
+        return self._config_lines() if self.tab == "Config" else self._qr_lines(fit)
+
     def _tab_parts(self) -> list[Part]:
         parts: list[Part] = []
         for tab in TABS:
-            parts += [(f"[{tab}]" if tab == self.tab else f" {tab} ", "bold $primary" if tab == self.tab else "$muted"), (" ", "")]
+            parts += [
+                (f"[{tab}]" if tab == self.tab else f" {tab} ", "bold $primary" if tab == self.tab else "$muted"),
+                (" ", ""),
+            ]
         return [*parts, ("  [ and ] change the tab", "$muted")]
 
     def foot_keys(self) -> list[keys.Key]:
@@ -152,13 +161,30 @@ class PeerScreen(Framed):
         text = self._config.text if revealed else overview.masked(self._config.text)
         lines: list[list[Part]] = [[(line, "")] for line in text.splitlines()]
         if self._only_now:
-            lines[:0] = [[("This file is shown only now: this hub does not keep the private key. Write or copy it.", "bold $warning")], []]
+            lines[:0] = [
+                [
+                    (
+                        "This file is shown only now: this hub does not keep the private key. Write or copy it.",
+                        "bold $warning",
+                    )
+                ],
+                [],
+            ]
         if not revealed:
-            lines += [[], [("The keys are masked; v shows them for 30 seconds. Copy, print and write have them in full.", "$muted")]]
+            lines += [
+                [],
+                [
+                    (
+                        "The keys are masked; v shows them for 30 seconds. Copy, print and write have them in full.",
+                        "$muted",
+                    )
+                ],
+            ]
         return [*lines, [], [("The same from your own machine:", "$muted")], [(f"  {self._command()}", "")]]
 
     def _command(self) -> str:
-        assert self.view is not None and self._config is not None
+        assert self.view is not None
+        assert self._config is not None
         # Two shells read this line, here and on the hub: a name that either of them would read otherwise is not in it.
         ref = self.view.name if shlex.quote(self.view.name) == self.view.name else str(self.view.id)
         return f"ssh {self.hub_app.node} nexushub peer config {ref} > {self._config.file_name}"
@@ -166,7 +192,11 @@ class PeerScreen(Framed):
     def _qr_lines(self, fit: qr.Fit | None) -> list[list[Part]]:
         if fit is None:
             return [[(self._no_config or (NO_KEY if self._config else "One moment."), "")]]
-        return [[(fit.sentence, "bold")], [], [("w writes the code as a picture.  y copies the file.  [ goes back to the file.", "$muted")]]
+        return [
+            [(fit.sentence, "bold")],
+            [],
+            [("w writes the code as a picture.  y copies the file.  [ goes back to the file.", "$muted")],
+        ]
 
     def _fit(self) -> qr.Fit | None:
         if self._config is None or not self._config.has_private_key:
@@ -189,7 +219,10 @@ class PeerScreen(Framed):
         self.paint()
         self.paint_frame()
         if tab != "Overview" and self._config is None:
-            self.background(self._with_config(), "config")
+            self.background(self._fetch_config(), "config")
+
+    async def _fetch_config(self) -> None:
+        await self._with_config()
 
     async def _with_config(self) -> PeerConfig | None:
         """The file, read once and audited; without a stored key there is none, and the tab says what to do."""
@@ -218,8 +251,6 @@ class PeerScreen(Framed):
             return "One moment: the peer is being read."
         if name == "reveal" and self.tab != "Config":
             return "v shows the keys on the Config tab; ] goes there."
-        if name == "rotate_psk" and not self.view.preshared_key:
-            return None
         return None
 
     # The file
@@ -319,7 +350,7 @@ class PeerScreen(Framed):
 
     async def _rotate_key(self) -> None:
         created, truth = await self.hub_app.link.write(peers.rotate_key, self.ref)
-        self.view, self._config = created.peer, _config_of(created)
+        self.view, self._config = created.peer, config_of(created)
         self._only_now = not created.peer.private_key_stored
         self.hub_app.say_done(f"new keys for peer '{created.peer.name}'", truth)
         self._go("QR")
@@ -353,21 +384,3 @@ class PeerScreen(Framed):
 
     def failed(self, error: NexusError) -> None:
         self.hub_app.say_error(error)
-
-
-def _config_of(created: CreatedPeer) -> PeerConfig:
-    """The file of a peer just made. When its key is not kept, nothing can spell the file again, so the compact
-    spelling is made from the text: the same lines without comments and spaces."""
-    from nexushub import clientconf  # noqa: PLC0415  (only for a new peer)
-
-    compact = "\n".join(
-        line.replace(" ", "") for line in created.config.splitlines() if line and not line.startswith("#")
-    )
-    return PeerConfig(
-        name=created.peer.name, file_name=clientconf.file_name(created.peer.name), text=created.config,
-        compact=compact, has_private_key=clientconf.PLACEHOLDER not in created.config,
-    )  # fmt: skip
-
-
-def age(view: PeerView, now: float) -> str:
-    return display.ago(display.seconds(view.last_handshake), now)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from ipaddress import ip_address
 from typing import Any, ClassVar
 from uuid import UUID
 
 from nexushub.services import peers
 from nexushub.views import PeerRow, PeerView
-from tui import display, keys, themes
-from tui.filtering import Fields
+from tui import display, keys
+from tui.peerrows import aged, shape
 from tui.screens.ask import Ask, Choose
 from tui.screens.listing import Listing
-from tui.widgets.table import Column, Shape
+from tui.widgets.table import Shape
 
 RELOAD = 30
 """Seconds between reads of all rows: only they show what others deleted."""
@@ -22,71 +21,17 @@ OVERLAP = timedelta(seconds=2)
 """How far back a read of changes reaches: rows become visible at their commit, not when they were stamped."""
 NAMED = 5
 MANY = 20
-_ORDER = {"up": 0, "idle": 1, "never": 2, "pending": 3, "failed": 4, "expired": 5, "off": 6}
-
-
-def state(row: PeerRow) -> str:
-    """The word in the status column: what the kernel refused comes first, then what waits, then the peer's own."""
-    return row.state if row.truth == "applied" else row.truth
-
-
-def aged(row: PeerRow, now: float) -> PeerRow:
-    """The row as time alone changes it: a handshake grows old and an expiry passes without any row changing."""
-    if row.state not in ("off", "expired") and 0 < row.expires_at <= now:
-        return row._replace(state="expired")
-    if row.state == "up" and now - row.last_handshake >= display.HANDSHAKE_FRESH:
-        return row._replace(state="idle", rx_rate=0, tx_rate=0)
-    return row
-
-
-def address_order(address: str) -> tuple[int, int]:
-    try:
-        parsed = ip_address(address.split("/")[0].split(",")[0])
-    except ValueError:
-        return (9, 0)
-    return (parsed.version, int(parsed))
-
-
-def shape() -> Shape[PeerRow]:
-    dash = themes.glyphs().dash
-
-    def name_order(row: PeerRow) -> str:
-        return row.name.casefold()
-
-    columns: list[Column[PeerRow]] = [
-        Column("status", "Status", 9, lambda r, now: state(r), lambda r: (_ORDER.get(state(r), 9), r.name), "s"),
-        Column("name", "Name", 21, lambda r, now: r.name, name_order, "n", grows=True),
-        Column("address", "Address", 17, lambda r, now: r.address or dash, lambda r: address_order(r.address), "a"),
-        Column("handshake", "Handshake", 11, lambda r, now: display.ago(r.last_handshake, now), lambda r: -r.last_handshake, "h"),
-        Column("in", "In/s", 9, lambda r, now: display.rate(r.rx_rate, dash), lambda r: -r.rx_rate, "i", right=True),
-        Column("out", "Out/s", 10, lambda r, now: display.rate(r.tx_rate, dash), lambda r: -r.tx_rate, "o", right=True),
-        Column("endpoint", "From", 22, lambda r, now: r.remote or dash, lambda r: r.remote, since=102),
-        Column("received", "In", 9, lambda r, now: display.size(r.rx_bytes, dash), lambda r: -r.rx_bytes, since=120, right=True),
-        Column("sent", "Out", 9, lambda r, now: display.size(r.tx_bytes, dash), lambda r: -r.tx_bytes, since=129, right=True),
-        Column("expires", "Expires", 9, lambda r, now: display.until(r.expires_at, now, dash), lambda r: r.expires_at or 1e18, "e", since=138),
-        Column("interface", "Interface", 16, lambda r, now: r.interface, lambda r: r.interface, since=154),
-        Column("owner", "Owner", 16, lambda r, now: r.owner or dash, lambda r: r.owner, since=170),
-    ]  # fmt: skip
-    return Shape(
-        columns,
-        key=lambda r: r.id,
-        hay=lambda r: f"{r.name} {r.address} {r.interface} {r.owner} {r.remote} {state(r)} {r.public_key}".lower(),
-        glyph=state,
-        fields=Fields(
-            {
-                "status": state, "iface": lambda r: r.interface, "owner": lambda r: r.owner, "ip": lambda r: r.address,
-                "key": lambda r: r.public_key, "name": lambda r: r.name, "from": lambda r: r.remote,
-            },
-            {"expires": lambda r: r.expires_at},
-        ),
-    )  # fmt: skip
 
 
 def delete_question(names: Sequence[str]) -> Ask:
     """Name what will go; over twenty, have the number typed."""
     count = len(names)
     if count == 1:
-        return Ask(f"Delete peer {names[0]}?", ["Its keys are deleted and its client is cut off.", "This can't be undone, except from a backup."], "Delete")
+        return Ask(
+            f"Delete peer {names[0]}?",
+            ["Its keys are deleted and its client is cut off.", "This can't be undone, except from a backup."],
+            "Delete",
+        )
     lines = [f"  {name}" for name in names[:NAMED]]
     if count > NAMED:
         lines.append(f"  and {count - NAMED:,} more")
@@ -191,7 +136,10 @@ class Peers(Listing[PeerRow]):
     async def _set_enabled(self, ids: Sequence[UUID], enabled: bool) -> None:
         views, truth = await self.hub_app.link.write(peers.set_enabled, ids, enabled)
         word = "enabled" if enabled else "disabled"
-        self.hub_app.say_done(f"peer '{views[0].name}' {word}" if len(views) == 1 else f"{display.count(len(views), 'peer')} {word}", truth)
+        self.hub_app.say_done(
+            f"peer '{views[0].name}' {word}" if len(views) == 1 else f"{display.count(len(views), 'peer')} {word}",
+            truth,
+        )
         await self._load()
 
     def do_delete(self) -> None:
@@ -206,13 +154,20 @@ class Peers(Listing[PeerRow]):
     async def _delete(self, ids: Sequence[UUID]) -> None:
         views, truth = await self.hub_app.link.write(peers.delete, ids)
         self.table.remove_rows(ids)
-        self.hub_app.say_done(f"peer '{views[0].name}' deleted" if len(views) == 1 else f"{display.count(len(views), 'peer')} deleted", truth)
+        self.hub_app.say_done(
+            f"peer '{views[0].name}' deleted" if len(views) == 1 else f"{display.count(len(views), 'peer')} deleted",
+            truth,
+        )
 
     def do_copy(self) -> None:
         row = self.table.current
         if row is None:
             return
-        texts: dict[str, Any] = {"a": ("address", row.address), "k": ("public key", row.public_key), "n": ("name", row.name)}
+        texts: dict[str, Any] = {
+            "a": ("address", row.address),
+            "k": ("public key", row.public_key),
+            "n": ("name", row.name),
+        }
 
         def chosen(letter: str | None) -> None:
             if letter:

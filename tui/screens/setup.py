@@ -29,7 +29,13 @@ class Setup(FormScreen):
         return [
             Field("name", "Name", "admin", required=True),
             Field("email", "E-mail", required=True),
-            Field("password", "Password", hint="15 characters at least; a few unrelated words make a good one.", secret=True, required=True),
+            Field(
+                "password",
+                "Password",
+                hint="15 characters at least; a few unrelated words make a good one.",
+                secret=True,
+                required=True,
+            ),
             Field("again", "Password again", secret=True, required=True),
         ]
 
@@ -48,7 +54,9 @@ class Setup(FormScreen):
             raise Invalid("again", None, "the two passwords differ")
         link = self.hub_app.link
         try:
-            await link.write_first(users.create_first, name=values["name"], email=values["email"], password=values["password"])
+            await link.write_first(
+                users.create_first, name=values["name"], email=values["email"], password=values["password"]
+            )
         except Conflict as error:
             if not await self._somebody_else_was_first():
                 raise
@@ -69,5 +77,11 @@ class Setup(FormScreen):
 
     async def _interface(self) -> None:
         view, truth = await self.hub_app.link.write(interfaces.create, **read(self.form.values, INTERFACE))
-        note = f"interface {view.name} added" + (f"; pending: {truth.pending}" if truth.pending else f", but the kernel refused: {truth.failed}" if truth.failed else "")
+        note = f"interface {view.name} added" + (
+            f"; pending: {truth.pending}"
+            if truth.pending
+            else f", but the kernel refused: {truth.failed}"
+            if truth.failed
+            else ""
+        )
         self.hub_app.soon(self.hub_app.enter, f"{note}. Now enter opens it and a adds its first peer.")

@@ -31,6 +31,8 @@ class Field:
     label: str
     value: str = ""
     hint: str = ""
+    empty: str = ""
+    """What an empty field stands for, shown in it."""
     choices: Sequence[str] = ()
     secret: bool = False
     required: bool = False
@@ -50,8 +52,9 @@ class Entry(Input):
 
     def __init__(self, field: Field) -> None:
         super().__init__(
-            value=safe(field.value), password=field.secret, compact=True, select_on_focus=False, id=f"field-{field.name}"
-        )
+            value=safe(field.value), placeholder=field.empty, password=field.secret, compact=True,
+            id=f"field-{field.name}",
+        )  # fmt: skip
         self.field = field
         self.cursor_blink = False
 
@@ -153,7 +156,9 @@ class Form(VerticalScroll, can_focus=False):
 
     def missing(self) -> dict[str, str]:
         values = self.values
-        return {field.name: "It is needed." for field in self.fields if field.required and not values[field.name].strip()}
+        return {
+            field.name: "It is needed." for field in self.fields if field.required and not values[field.name].strip()
+        }
 
     def focus_first(self) -> None:
         if self.fields:

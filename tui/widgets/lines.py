@@ -60,9 +60,13 @@ class Rule(Widget):
 class Head(Line):
     """Which program on which host, which place, who and when; what does not fit is left out from the middle."""
 
-    def place(self, node: str, place: str, subject: str, who: str, clock: str, notes: str) -> None:
+    def place(self, node: str, place: str, subject: str, *, who: str, clock: str, notes: str) -> None:
         width = self.size.width or 80
-        left, middle, right = f" NexusHub  {safe(node)}", f"{place}  {safe(subject)}".strip(), f"{safe(who)} {clock} ".lstrip()
+        left, middle, right = (
+            f" NexusHub  {safe(node)}",
+            f"{place}  {safe(subject)}".strip(),
+            f"{safe(who)} {clock} ".lstrip(),
+        )
         for candidate in (f"{left}  {notes}" if notes else left, left, " NexusHub"):
             room = width - cells(candidate) - cells(right) - 4
             if room >= cells(middle):

@@ -287,9 +287,7 @@ class Table(Widget, Generic[R], can_focus=True):
         row, now = self.rows[key], self.clock()
         glyphs = themes.glyphs()
         start = f"{'*' if key in self.marks else ' '}{glyphs.state.get(self.shape.glyph(row), ' ')} "
-        cells = [
-            fit(column.text(row, now), width - 1, right=column.right) + " " for column, width in self._columns()
-        ]
+        cells = [fit(column.text(row, now), width - 1, right=column.right) + " " for column, width in self._columns()]
         line = start + cells[0], "".join(cells[1:])
         return line if glyphs is themes.UNICODE else (line[0].replace("…", "~"), line[1].replace("…", "~"))
 
