@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from flask import Flask, Response, g, request
-from flask_openapi3 import Info, OpenAPI
+from flask_openapi3.models.info import Info
+from flask_openapi3.openapi import OpenAPI
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
@@ -66,7 +67,7 @@ def _openapi() -> OpenAPI:
         info=Info(
             title="NexusHub",
             version=__version__,
-            description="Interfaces, peers and rules of a WireGuard hub. Errors are RFC 9457 problems with a stable code.",
+            description="A WireGuard hub's interfaces and peers. Errors are RFC 9457 problems with a stable code.",
         ),
         security_schemes={"session": {"type": "http", "scheme": "bearer"}},
         doc_ui=False,

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nexushub.views import DriftView, GroupView, InterfaceView, Page, PeerView, UserView, View
+from nexushub.views import CreatedPeer, DriftView, GroupView, InterfaceView, Page, PeerView, UserView, View
 
 
 class Strict(BaseModel):
@@ -186,12 +186,7 @@ class UserPage(Page[UserView]):
 class CreatedPeers(View):
     """The peers that were made, with their files, in the order given."""
 
-    items: list[CreatedPeerView]
-
-
-class CreatedPeerView(View):
-    peer: PeerView
-    config: str
+    items: list[CreatedPeer]
 
 
 class Health(View):

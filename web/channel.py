@@ -14,10 +14,10 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from waitress.adjustments import Adjustments
-from waitress.channel import HTTPChannel
-from waitress.server import TcpWSGIServer, UnixWSGIServer
-from waitress.task import ThreadedTaskDispatcher, WSGITask
+from waitress.adjustments import Adjustments  # type: ignore[import-untyped]  # waitress has no types
+from waitress.channel import HTTPChannel  # type: ignore[import-untyped]  # waitress has no types
+from waitress.server import TcpWSGIServer, UnixWSGIServer  # type: ignore[import-untyped]  # waitress has no types
+from waitress.task import ThreadedTaskDispatcher, WSGITask  # type: ignore[import-untyped]  # waitress has no types
 
 from nexushub.errors import Configuration
 from web.identity import PEER_UID
@@ -33,8 +33,10 @@ SOCKET_MODE = 0o660
 _UCRED = struct.Struct("iII")
 
 
-class DeadlineChannel(HTTPChannel):
+class DeadlineChannel(HTTPChannel):  # type: ignore[misc]  # its base is untyped
     """Reading a part of a request is no activity; only beginning one, and finishing one, is."""
+
+    last_activity: float
 
     def handle_read(self) -> None:
         unfinished, since = self.request is not None, self.last_activity
@@ -43,7 +45,7 @@ class DeadlineChannel(HTTPChannel):
             self.last_activity = since
 
 
-class PeerTask(WSGITask):
+class PeerTask(WSGITask):  # type: ignore[misc]  # its base is untyped
     """Hands the application the user id of the channel's peer, under a key that no header can set."""
 
     def get_environment(self) -> dict[str, Any]:
@@ -62,11 +64,11 @@ class PeerChannel(DeadlineChannel):
         super().__init__(server, sock, addr, adj, map=map)
 
 
-class TcpServer(TcpWSGIServer):
-    """The network's side, with a limit for each address; trusted proxies speak for many and have none."""
+class TcpServer(TcpWSGIServer):  # type: ignore[misc]  # its base is untyped
+    """The network's side, with a limit for each address. This machine's own addresses have none: a
+    proxy or a forwarded port speaks for many."""
 
     channel_class = DeadlineChannel
-    unlimited: tuple[Any, ...] = ()
 
     def handle_accept(self) -> None:
         before = set(self.active_channels)
@@ -81,7 +83,7 @@ class TcpServer(TcpWSGIServer):
         return sum(1 for channel in self.active_channels.values() if channel.addr[0] == source)
 
 
-class UnixServer(UnixWSGIServer):
+class UnixServer(UnixWSGIServer):  # type: ignore[misc]  # its base is untyped
     channel_class = PeerChannel
 
     def getsockname(self) -> tuple[str, str]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from flask import Response, current_app, g, request
 from pydantic import BaseModel
-from sqlalchemy import text
 
 from nexushub.errors import Stale
 from nexushub.views import Actor, Truth
@@ -35,7 +34,7 @@ def actor() -> Actor:
 def changing() -> Iterator[Work]:
     """A Work of this request's actor, bounded in time."""
     with hub().work(actor()) as w:
-        w.db.connection().execute(text(f"SET LOCAL statement_timeout = {STATEMENT_MS}"))
+        w.db.connection().exec_driver_sql(f"SET LOCAL statement_timeout = {STATEMENT_MS}")
         yield w
 
 
@@ -43,7 +42,7 @@ def changing() -> Iterator[Work]:
 def reading() -> Iterator[Work]:
     """The same, read only."""
     with hub().reading(actor()) as w:
-        w.db.connection().execute(text(f"SET LOCAL statement_timeout = {STATEMENT_MS}"))
+        w.db.connection().exec_driver_sql(f"SET LOCAL statement_timeout = {STATEMENT_MS}")
         yield w
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from flask import Flask
-from flask_openapi3 import OpenAPI
+from flask_openapi3.openapi import OpenAPI
 
 FILE = Path(__file__).resolve().parent.parent / "docs" / "openapi.json"
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}

@@ -16,7 +16,7 @@ from nexushub.views import Actor
 from web.context import hub
 
 PEER_UID = "nexushub.peer_uid"
-"""The environ key for the user id at the other end of the unix socket. A header can't set it: those begin with HTTP_."""
+"""The environ key for the user id at the unix socket's other end. No header can set it: those begin with HTTP_."""
 
 PUBLIC = {
     "root": "says where the API is",

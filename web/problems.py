@@ -155,7 +155,7 @@ def from_validation(error: ValidationError) -> Response:
 
 def from_bug(error: Exception) -> Response:
     """What nobody expected: logged whole, answered without a word of it."""
-    log.exception(
+    log.error(
         "%s %s failed, request %s",
         request.method,
         request.path,

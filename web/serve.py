@@ -15,7 +15,7 @@ import time
 from types import FrameType
 from typing import Any
 
-from waitress import wasyncore
+from waitress import wasyncore  # type: ignore[import-untyped]  # waitress has no types
 
 from nexushub import boot, postgres
 from nexushub.config import Settings

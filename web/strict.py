@@ -47,7 +47,7 @@ def encoded_path(environ: dict[str, Any]) -> None:
 
 
 def check() -> None:
-    """Refuse, before any route: NUL and half surrogates, bodies that are not a JSON object, changes without If-Match."""
+    """Refuse NUL and half surrogates, bodies that are not a JSON object, and changes without If-Match."""
     for values in request.args.listvalues():
         for value in values:
             _plain(value)

@@ -31,7 +31,9 @@ def login(positional: str | None, name: str | None, password_file: str | None) -
     elif terminal:
         password = getpass("Password: ", stream=sys.stderr)
     else:
-        raise click.UsageError("There is no terminal to ask for the password: give --password-file FILE, or - for standard input.")
+        raise click.UsageError(
+            "There is no terminal to ask for the password: give --password-file FILE, or - for standard input."
+        )
     where = client.place()
     # Without the old session: one that has ended must not stand in the way of a new one.
     session.forget(where.key)
@@ -39,8 +41,15 @@ def login(positional: str | None, name: str | None, password_file: str | None) -
         output.say("NEXUSHUB_TOKEN is set and goes before the session that begins here.")
     answer = client.call("POST", client.path("auth", "login"), {"name": account, "password": password})
     session.keep(where.key, answer["token"])
-    before = f" Last sign-in: {answer['previous_login_at']} from {answer['previous_login_from']}." if answer["previous_login_at"] else ""
-    output.say(f"Signed in as {answer['user']['name']} ({answer['user']['role']}), until {answer['expires_at']} at the latest.{before}")
+    before = (
+        f" Last sign-in: {answer['previous_login_at']} from {answer['previous_login_from']}."
+        if answer["previous_login_at"]
+        else ""
+    )
+    output.say(
+        f"Signed in as {answer['user']['name']} ({answer['user']['role']}), "
+        f"until {answer['expires_at']} at the latest.{before}"
+    )
 
 
 @command(json=False)

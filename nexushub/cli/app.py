@@ -13,7 +13,10 @@ from nexushub.cli.options import SETTINGS, kept
 from nexushub.errors import NexusError
 from nexushub.safe import safe
 
-_HELP_EXIT = "Exit status: 0 done, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 conflict, 6 drift, 75 try later, 78 configuration."
+_HELP_EXIT = (
+    "Exit status: 0 done, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 conflict, 6 drift, 75 try later, "
+    "78 configuration, 130 interrupted."
+)
 
 
 class Lazy(click.Group):
@@ -40,7 +43,9 @@ class Lazy(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(lines)
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         """Name what was probably meant: click itself only knows commands that were imported."""
         try:
             return super().resolve_command(ctx, args)
@@ -60,7 +65,7 @@ class Lazy(click.Group):
 
 
 def _near(word: str, known: list[str]) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415  (mistakes only)
+    from difflib import get_close_matches
 
     found = get_close_matches(word, known, 1)
     return f" Did you mean {found[0]!r}?" if found else ""
@@ -79,7 +84,7 @@ def load(command: Command) -> click.Command:
 
 def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value:
-        from nexushub import __version__  # noqa: PLC0415  (only here)
+        from nexushub import __version__
 
         output.write(f"nexushub {__version__}\n")
         ctx.exit(0)
@@ -87,7 +92,7 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 
 def _start(ctx: click.Context) -> Any:
     if ctx.invoked_subcommand is None:
-        from nexushub.cli.start import start  # noqa: PLC0415  (the one path that may open the TUI)
+        from nexushub.cli.start import start
 
         return start()
     return None

@@ -23,7 +23,7 @@ COMPLETION_S = 0.15
 _SIZE = re.compile(r"(\d{1,18})\s*(?:([kmgtpe])(i?)b?|b)?", re.I)
 
 
-class Name(click.ParamType):
+class Name(click.ParamType[str]):
     """A name or id. Completed from the running server, silently not at all when it does not answer at once."""
 
     name = "name"
@@ -32,11 +32,11 @@ class Name(click.ParamType):
         self.kind = kind
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        import json  # noqa: PLC0415  (completion only)
+        import json
 
-        from click.shell_completion import CompletionItem  # noqa: PLC0415
+        from click.shell_completion import CompletionItem
 
-        from nexushub.cli import client  # noqa: PLC0415
+        from nexushub.cli import client
 
         target = {"interface": "/interfaces", "peer": "/peer-rows", "group": "/groups"}[self.kind]
         try:
@@ -56,7 +56,9 @@ def confirmed(question: str, yes: bool) -> None:
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise click.UsageError("This destroys something and there is no terminal to ask on: add --yes, or --dry-run to see what.")
+        raise click.UsageError(
+            "This destroys something and there is no terminal to ask on: add --yes, or --dry-run to see what."
+        )
     output.say(f"{question} [y/N] ")
     if input().strip().lower() not in ("y", "yes"):
         raise click.Abort()
@@ -75,7 +77,7 @@ def quota(value: str) -> int | None:
     if not match:
         raise Invalid("quota", value, "it must be bytes such as 500M or 10GiB, or none")
     power = " kmgtpe".index((match[2] or " ").lower())
-    return int(match[1]) * 1024**power
+    return int(match[1]) << 10 * power
 
 
 def text_of(source: str, what: str) -> str:
@@ -92,9 +94,9 @@ def text_of(source: str, what: str) -> str:
 
 
 def public_key_of(source: str) -> str:
-    """The public key of the private key in a file (or ``-``), as ``wg genkey`` writes one. The private key stays here."""
-    from nexushub.kernel.values import parse_secret_key  # noqa: PLC0415  (cryptography costs 30 ms)
-    from nexushub.secrets import public_key  # noqa: PLC0415
+    """The public key of a file's private key, as ``wg genkey`` writes one. The private key stays here."""
+    from nexushub.kernel.values import parse_secret_key
+    from nexushub.secrets import public_key
 
     try:
         return str(public_key(parse_secret_key(text_of(source, "key_file").strip())))
@@ -108,7 +110,9 @@ def write_file(path: Path, content: str | bytes, *, force: bool) -> None:
     # A new file renamed into place: an old one's mode or a link of that name would decide who reads it.
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with open(temporary, "wb", opener=lambda name, flags: os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)) as handle:
+        with open(
+            temporary, "wb", opener=lambda name, flags: os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        ) as handle:
             handle.write(data)
         if force:
             temporary.replace(path)

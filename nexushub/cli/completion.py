@@ -15,9 +15,9 @@ def completion(shell: str) -> None:
 
     bash: nexushub completion bash > /etc/bash_completion.d/nexushub
     """
-    from click.shell_completion import get_completion_class  # noqa: PLC0415  (only here)
+    from click.shell_completion import get_completion_class
 
-    from nexushub.cli.app import make_root  # noqa: PLC0415
+    from nexushub.cli.app import make_root
 
     made = get_completion_class(shell)
     assert made is not None, "click has the three"

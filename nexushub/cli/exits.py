@@ -44,12 +44,12 @@ class Refused(NexusError):
 
     def __init__(self, code: str, message: str, *, hint: str = "", status: int = 0) -> None:
         super().__init__(message, hint=hint)
-        self.code = code  # type: ignore[misc]  # of this one, not of the class
+        self.code = code
         self.status = status
 
 
 def exit_status(error: NexusError) -> int:
     """The status for an error, by its code when the server sent it, else by its class."""
     if isinstance(error, Refused):
-        return BY_CODE.get(error.code, TRY_LATER if error.status in (502, 503, 504) else FAILED)  # noqa: PLR2004  (a proxy's own)
+        return BY_CODE.get(error.code, TRY_LATER if error.status in (502, 503, 504) else FAILED)
     return next(BY_CLASS[kind] for kind in type(error).__mro__ if kind in BY_CLASS)

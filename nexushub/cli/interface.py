@@ -45,16 +45,32 @@ def show(name: str) -> None:
 def _fields(function: Any) -> Any:
     for option in reversed(
         (
-            click.option("--address", "addresses", multiple=True, metavar="ADDRESS/LENGTH", help="The hub's own address in the tunnel; repeat for more."),
+            click.option(
+                "--address",
+                "addresses",
+                multiple=True,
+                metavar="ADDRESS/LENGTH",
+                help="The hub's own address in the tunnel; repeat for more.",
+            ),
             click.option("--listen-port", type=int, metavar="PORT", help="UDP; default the first free one from 51820."),
             click.option("--endpoint", metavar="HOST[:PORT]", help="Where clients dial the hub."),
             click.option("--dns", multiple=True, metavar="A,B", help="Name servers and search domains for clients."),
             click.option("--mtu", type=int, help="Default 1420."),
             click.option("--policy", type=_POLICY, help="Packets from peers that no rule matches; default allow."),
             click.option("--policy-egress", type=_POLICY, help="Packets to peers that no rule matches; default allow."),
-            click.option("--no-filter", type=click.Choice(["refuse", "open"]), help="Without a packet filter: keep the link down, or let all pass."),
-            click.option("--key-policy", type=click.Choice(["stored", "once", "never"]), help="Peers' private keys: kept, shown once, or never made here."),
-            click.option("--nat/--no-nat", default=None, help="Masquerade what leaves for elsewhere, and forward for it."),
+            click.option(
+                "--no-filter",
+                type=click.Choice(["refuse", "open"]),
+                help="Without a packet filter: keep the link down, or let all pass.",
+            ),
+            click.option(
+                "--key-policy",
+                type=click.Choice(["stored", "once", "never"]),
+                help="Peers' private keys: kept, shown once, or never made here.",
+            ),
+            click.option(
+                "--nat/--no-nat", default=None, help="Masquerade what leaves for elsewhere, and forward for it."
+            ),
         )
     ):
         function = option(function)
@@ -96,7 +112,12 @@ def edit(name: str, new_name: str | None, **given: Any) -> int:
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 def delete(names: tuple[str, ...], yes: bool, dry_run: bool) -> int:
     views = [client.get("interfaces", name) for name in names]
-    output.say("\n".join(f"{'Would delete' if dry_run else 'Deletes'} interface {v['name']} with {v['peers_total']} peers and their keys." for v in views))
+    output.say(
+        "\n".join(
+            f"{'Would delete' if dry_run else 'Deletes'} interface {v['name']}, {v['peers_total']} peers and their keys."
+            for v in views
+        )
+    )
     if dry_run:
         output.table(COLUMNS, views)
         return 0
@@ -124,7 +145,9 @@ def down(names: tuple[str, ...]) -> int:
 @click.option("--dry-run", is_flag=True, help="Only say what would happen.")
 def rotate_key(name: str, yes: bool, dry_run: bool) -> int:
     view = client.get("interfaces", name)
-    output.say(f"A new key for {view['name']}: all {view['peers_total']} clients need a new file, and the old ones stop working.")
+    output.say(
+        f"A new key for {view['name']}: all {view['peers_total']} clients need a new file, the old ones stop working."
+    )
     if dry_run:
         _record(view)
         return 0

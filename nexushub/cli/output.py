@@ -59,7 +59,7 @@ def record(pairs: Iterable[tuple[str, Any]], document: Any) -> None:
 
 
 def json_document(document: Any) -> None:
-    import json  # noqa: PLC0415  (4 ms, and help or tables from a socket have it already)
+    import json
 
     write(
         json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n"
@@ -159,7 +159,7 @@ def _shown(column: Column, item: Any) -> str:
 
 
 def _state(text: str) -> str:
-    return paint(text, _STATE_COLOURS.get(text.split(" ")[0].rstrip(":"), ""))
+    return paint(text, _STATE_COLOURS.get(text.split(" ", maxsplit=1)[0].rstrip(":"), ""))
 
 
 def _plain(value: Any) -> str:

@@ -36,13 +36,14 @@ ROW_COLUMNS = (
     Column("KERNEL", lambda v: v["truth"], coloured=True),
 )
 _ON_TERMINAL = tuple(
-    Column("HANDSHAKE", lambda v: v["last_handshake"], _age) if column.title == "HANDSHAKE" else column for column in ROW_COLUMNS
+    Column("HANDSHAKE", lambda v: v["last_handshake"], _age) if column.title == "HANDSHAKE" else column
+    for column in ROW_COLUMNS
 )
 
 
 def light(view: dict[str, Any]) -> dict[str, Any]:
     """A full view in the shape of a light row."""
-    from datetime import datetime  # noqa: PLC0415  (listing does not need it)
+    from datetime import datetime
 
     seen = view["last_handshake"]
     return view | {
@@ -53,7 +54,7 @@ def light(view: dict[str, Any]) -> dict[str, Any]:
 
 
 def table(rows: list[dict[str, Any]], document: Any = None) -> None:
-    import sys  # noqa: PLC0415  (for this one question)
+    import sys
 
     output.table(_ON_TERMINAL if sys.stdout.isatty() else ROW_COLUMNS, rows, document)
 

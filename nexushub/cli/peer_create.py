@@ -18,7 +18,8 @@ LISTS = ("ip", "allowed_ips", "networks", "dns", "groups")
 _HEADINGS = {
     "name": "name", "ip": "ip", "allowed_ips": "allowed_ips", "networks": "networks", "endpoint": "endpoint",
     "peer_endpoint": "peer_endpoint", "keepalive": "keepalive", "dns": "dns", "mtu": "mtu", "public_key": "public_key",
-    "psk": "psk", "expires": "expires_at", "expires_at": "expires_at", "quota": "quota_bytes", "quota_bytes": "quota_bytes",
+    "psk": "psk", "expires": "expires_at", "expires_at": "expires_at", "quota": "quota_bytes",
+    "quota_bytes": "quota_bytes",
     "owner": "owner", "notes": "notes", "group": "groups", "groups": "groups",
 }  # fmt: skip
 _TRUE = ("1", "yes", "true", "y")
@@ -28,21 +29,43 @@ def fields(function: Any) -> Any:
     """The options that making and editing a peer share."""
     for option in reversed(
         (
-            click.option("--ip", multiple=True, metavar="A,B", help="The peer's own addresses; default the next free ones."),
-            click.option("--allowed-ips", multiple=True, metavar="A,B", help="What the client routes into the tunnel; default the interface's networks."),
-            click.option("--networks", multiple=True, metavar="A,B", help="Networks behind the peer that the hub routes to it."),
+            click.option(
+                "--ip", multiple=True, metavar="A,B", help="The peer's own addresses; default the next free ones."
+            ),
+            click.option(
+                "--allowed-ips",
+                multiple=True,
+                metavar="A,B",
+                help="What the client routes into the tunnel; default the interface's networks.",
+            ),
+            click.option(
+                "--networks", multiple=True, metavar="A,B", help="Networks behind the peer that the hub routes to it."
+            ),
             click.option("--endpoint", metavar="HOST[:PORT]", help="The hub's endpoint in this client's file."),
             click.option("--peer-endpoint", metavar="ADDRESS:PORT", help="Where the hub dials the peer."),
             click.option("--keepalive", type=int, metavar="SECONDS", help="0 is off."),
-            click.option("--dns", multiple=True, metavar="A,B", help="For this client; 'none' for none, '' for the interface's."),
+            click.option(
+                "--dns", multiple=True, metavar="A,B", help="For this client; 'none' for none, '' for the interface's."
+            ),
             click.option("--mtu", type=int, help="For this client."),
             click.option("--public-key", metavar="KEY", help="The client's own; no private key is made."),
-            click.option("--key-file", metavar="FILE|-", help="The client's private key, of which only the public key is sent."),
-            click.option("--expires", "expires_at", metavar="WHEN", help="2027-01-31, a time in ISO 8601, or a span such as 30d."),
+            click.option(
+                "--key-file", metavar="FILE|-", help="The client's private key, of which only the public key is sent."
+            ),
+            click.option(
+                "--expires", "expires_at", metavar="WHEN", help="2027-01-31, a time in ISO 8601, or a span such as 30d."
+            ),
             click.option("--quota", metavar="BYTES", help="Such as 500M or 10GiB."),
             click.option("--owner", help="Whose it is."),
             click.option("--notes", help="Free text."),
-            click.option("--group", "groups", multiple=True, type=asking.Name("group"), metavar="NAME", help="A group to be in; repeat for more."),
+            click.option(
+                "--group",
+                "groups",
+                multiple=True,
+                type=asking.Name("group"),
+                metavar="NAME",
+                help="A group to be in; repeat for more.",
+            ),
         )
     ):
         function = option(function)
@@ -75,9 +98,15 @@ def body(given: dict[str, Any]) -> dict[str, Any]:
 @fields
 @click.option("--psk", is_flag=True, help="Make a preshared key.")
 @click.option("--from", "source", metavar="FILE|-", help="Many at once: a name a line, or CSV with a heading line.")
-@click.option("-o", "--output", "target", metavar="FILE|DIRECTORY", help="Write the client's file there, mode 0600; with --from a file for each.")
+@click.option(
+    "-o",
+    "--output",
+    "target",
+    metavar="FILE|DIRECTORY",
+    help="Write the client's file there, mode 0600; with --from a file for each.",
+)
 @click.option("--force", is_flag=True, help="Replace files that exist.")
-def create(
+def create(  # noqa: PLR0917 - click passes each by name
     positional: str | None, name: str | None, interface: str, psk: bool, source: str | None,
     target: str | None, force: bool, **given: Any,
 ) -> int:  # fmt: skip
@@ -102,7 +131,7 @@ def create(
 
 
 def read(text: str) -> list[dict[str, Any]]:
-    """Peers from a list: a name a line, or CSV whose first line names its columns. Lists in a cell go with spaces or ``;``."""
+    """Peers from a list: a name a line, or CSV with a heading. Lists in a cell: spaces or ``;``."""
     lines = [line for line in text.split("\n") if line.strip() and not line.lstrip().startswith("#")]
     if not lines:
         raise Invalid("from", None, "there is no name in it")
@@ -149,7 +178,12 @@ def _refuse_lost_keys(interface: str, target: str | None, new: list[dict[str, An
     """Many new keys that nobody would ever see again are no use: ask where to before making them."""
     if target is None and any("public_key" not in one for one in new):
         if client.get("interfaces", interface)["key_policy"] == "once":
-            raise Invalid("output", None, f"{interface} shows private keys once, so say where the files go", hint="Add -o DIRECTORY.")
+            raise Invalid(
+                "output",
+                None,
+                f"{interface} shows private keys once, so say where the files go",
+                hint="Add -o DIRECTORY.",
+            )
 
 
 def _hand_out(made: list[dict[str, Any]], target: str | None, force: bool, *, many: bool) -> None:
@@ -163,14 +197,16 @@ def _hand_out(made: list[dict[str, Any]], target: str | None, force: bool, *, ma
         return
     if meta("json"):
         # The one place where JSON carries a secret: with the policy "once" it would be lost otherwise.
-        documents = [one["peer"] | ({"config": one["config"]} if one in seen_once and target is None else {}) for one in made]
+        documents = [
+            one["peer"] | ({"config": one["config"]} if one in seen_once and target is None else {}) for one in made
+        ]
         output.json_document(documents if many else documents[0])
     else:
         peer.table([peer.light(view) for view in views])
 
 
 def _write(made: list[dict[str, Any]], target: Path, force: bool, *, many: bool) -> None:
-    from nexushub.clientconf import file_name  # noqa: PLC0415  (cryptography comes with it)
+    from nexushub.clientconf import file_name
 
     if many:
         target.mkdir(mode=0o700, parents=True, exist_ok=True)

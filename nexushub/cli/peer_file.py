@@ -32,7 +32,7 @@ def config(name: str, target: Path | None, force: bool) -> None:
 @click.option("--force", is_flag=True, help="Replace a file that exists.")
 def qr_code(name: str, png: Path | None, svg: Path | None, force: bool) -> None:
     """Draw a peer's file as a QR code, black on white."""
-    from nexushub import qr  # noqa: PLC0415  (qrcode is imported by what it calls)
+    from nexushub import qr
 
     answer = client.get("peers", name, "config")
     if png or svg:
@@ -48,7 +48,9 @@ def qr_code(name: str, png: Path | None, svg: Path | None, force: bool) -> None:
     size = shutil.get_terminal_size() if sys.stdout.isatty() else _CELLS_UNKNOWN
     fit = qr.fit(answer["text"], answer["compact"], *size)
     if fit.matrix is None:
-        raise Invalid("terminal", None, fit.sentence.rstrip("."), hint=f"Or write an image: nexushub peer qr {name} --png FILE")
+        raise Invalid(
+            "terminal", None, fit.sentence.rstrip("."), hint=f"Or write an image: nexushub peer qr {name} --png FILE"
+        )
     output.write(qr.to_ansi(fit.matrix, fit.quiet))
 
 

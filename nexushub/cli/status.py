@@ -6,6 +6,7 @@ from typing import Any
 
 from nexushub.cli import client, drift, exits, interface, output
 from nexushub.cli.options import command, meta
+from nexushub.safe import safe
 
 
 @command()
@@ -16,7 +17,7 @@ def status() -> int:
     if meta("json"):
         output.json_document(view)
         return exits.DIFFERS if found else exits.DONE
-    output.write(output.safe(line(view)) + "\n")
+    output.write(safe(line(view)) + "\n")
     if view["interfaces"]:
         output.table(interface.COLUMNS, view["interfaces"])
     for words in view["failed"]:

@@ -9,6 +9,7 @@ import click
 
 from nexushub.cli import asking, client, output
 from nexushub.cli.options import command, meta
+from nexushub.safe import safe
 
 _FIELDS = ("state", "truth", "address", "remote")
 
@@ -23,7 +24,9 @@ def peers(interface: str | None, interval: float, count: int | None) -> None:
     looks = 0
     while True:
         answer = client.get("peer-rows", interface=interface)
-        rows = {row["id"]: row for row in (dict(zip(answer["fields"], values, strict=True)) for values in answer["rows"])}
+        rows = {
+            row["id"]: row for row in (dict(zip(answer["fields"], values, strict=True)) for values in answer["rows"])
+        }
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         for row_id, row in rows.items():
             old = before.get(row_id)
@@ -43,4 +46,4 @@ def _print(now: str, row: dict[str, Any], what: str) -> None:
         output.json_document({"at": now, "event": what, **row})
         return
     words = (now, what, row["name"], row["interface"], row["state"], row["truth"], row["remote"])
-    output.write("\t".join(output.safe(str(word)) for word in words) + "\n")
+    output.write("\t".join(safe(str(word)) for word in words) + "\n")

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-
 from flask import Response, current_app
-from flask_openapi3 import APIBlueprint, Tag
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
 
-from nexushub import __version__, db
-from nexushub.errors import NexusError
-from nexushub.kernel.remote import Code
+from nexushub import __version__, db, readiness
 from nexushub.services import health as service
 from nexushub.views import Check, Page, StatusView
 from web import bodies
 from web.context import answer, hub, reading
-
-log = logging.getLogger(__name__)
 
 api = APIBlueprint("health", __name__, abp_tags=[Tag(name="hub")])
 
@@ -49,8 +42,8 @@ def health() -> Response:
 @api.get("/ready", responses={200: bodies.Ready, 503: bodies.Ready}, security=[{}])
 def ready() -> Response:
     """Whether requests can be served: database, its schema, and the agent. 503 when one of the three is missing."""
-    database, revision = _database()
-    agent = _agent()
+    database, revision = readiness.database(hub())
+    agent = readiness.agent(hub())
     good = database == agent == "ok" and revision == db.head()
     return answer(
         bodies.Ready(ready=good, database=database, schema_revision=revision, agent=agent), 200 if good else 503
@@ -63,22 +56,3 @@ def openapi() -> Response:
     from web.contract import document  # noqa: PLC0415  (needs the finished application, which imports this)
 
     return Response(document(current_app), mimetype="application/json")
-
-
-def _database() -> tuple[str, str]:
-    try:
-        with hub().engine.connect() as connection:
-            return "ok", str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar() or "none")
-    except (SQLAlchemyError, NexusError) as error:
-        log.warning("not ready: %s", error)
-        return "does not answer", ""
-
-
-def _agent() -> str:
-    kernel = hub().kernel
-    if kernel is None:
-        return "not running"
-    try:
-        return "ok" if kernel.status().code is Code.OK else "can't reach the database"
-    except NexusError as error:
-        return error.message.removeprefix("the agent ").rstrip(".")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 
 from flask import Response
-from flask_openapi3 import APIBlueprint, Tag
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
 from pydantic import RootModel
 
 from nexushub import qr
 from nexushub.errors import Invalid
 from nexushub.services import interfaces, peers
+from nexushub.services.peerfields import NewPeer
 from nexushub.views import CreatedPeer, PeerRow, PeerView
 from web import bodies
 from web.context import answer, changing, expected, reading, told
@@ -52,10 +54,10 @@ def create(body: NewPeerOrPeers) -> Response:
         made = peers.create_many(
             w,
             interface=given.interface,
-            peers=[peers.NewPeer(**item.model_dump(exclude_unset=True, exclude={"interface"})) for item in new],
+            peers=[NewPeer(**item.model_dump(exclude_unset=True, exclude={"interface"})) for item in new],
         )
     items = [CreatedPeer(peer=told(one.peer, w.truth), config=one.config) for one in made]
-    return answer(bodies.CreatedPeers.model_construct(items=items), 201)
+    return answer(bodies.CreatedPeers(items=items), 201)
 
 
 @api.get("/<ref:ref>", responses={200: PeerView})
