@@ -112,9 +112,7 @@ class LabHub:
 
 
 @pytest.fixture
-def agent_in(
-    settings: config.Settings, database: Database, tmp_path: Path
-) -> Iterator[Callable[[str], AgentProcess]]:
+def agent_in(settings: config.Settings, database: Database, tmp_path: Path) -> Iterator[Callable[[str], AgentProcess]]:
     """Call it with a namespace: an agent there, not started yet; ended after the test."""
     made: list[AgentProcess] = []
 
@@ -142,6 +140,8 @@ def lab_hub(
     record.links[name] = site.namespace
     record.save()
     with hub.work(root) as w:
-        interfaces.create(w, name=name, addresses=["10.8.0.1/24", "fd00:8::1/64"], endpoint=f"{site.address}:51820", listen_port=51820)
+        interfaces.create(
+            w, name=name, addresses=["10.8.0.1/24", "fd00:8::1/64"], endpoint=f"{site.address}:51820", listen_port=51820
+        )
     assert w.truth.applied, f"{w.truth}\n{agent.log.read_text()}"
     return LabHub(hub, root, agent, record, name)

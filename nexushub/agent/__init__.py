@@ -103,7 +103,9 @@ def answer(shared: Shared, verb: Verb, a: int, b: int) -> Reply:
         shared.wanted = max(shared.wanted, a)
         shared.asked_full |= a == 0
         shared.changed.notify_all()
-        shared.changed.wait_for(lambda: (a and shared.applied >= a) or shared.stopping or shared.database is False, b / 1000)
+        shared.changed.wait_for(
+            lambda: (a and shared.applied >= a) or shared.stopping or shared.database is False, b / 1000
+        )
         if shared.applied >= a:
             return Reply(Code.OK, shared.applied, shared.failures, shared.operations, _micros(began))
         return Reply(
@@ -118,14 +120,15 @@ def _micros(began: float) -> int:
 def _loop(reconciler: Reconciler, kernel: LocalKernel, shared: Shared) -> None:
     sampler, watch = Sampler(kernel), _LinkWatch(shared)
     next_full = next_beat = next_sample = next_expiry = 0.0
+    trouble = 0
     _ready()
     while not shared.stopping:
         now = time.monotonic()
         try:
             if now >= next_full or watch.take() or shared.take_full():
                 reconciler.full()
-                watch.forget()
-                next_full = time.monotonic() + (FULL_EVERY if shared.database else 3.0)
+                trouble = trouble + 1 if reconciler.memory.failed else 0
+                next_full = time.monotonic() + _pause(trouble, bool(shared.database))
                 next_expiry = 0.0
             elif reconciler.memory.desired is None or shared.wanted > reconciler.memory.desired.revision:
                 reconciler.follow()
@@ -147,6 +150,13 @@ def _loop(reconciler: Reconciler, kernel: LocalKernel, shared: Shared) -> None:
         _watchdog()
         _wait(shared, reconciler, watch, min(next_full, next_beat, next_sample), next_expiry)
     watch.close()
+
+
+def _pause(trouble: int, database: bool) -> float:
+    """Seconds to the next look at everything: soon after a failure, then ever less often, as most do not heal."""
+    if trouble:
+        return min(FULL_EVERY, float(1 << min(trouble, 6)))
+    return FULL_EVERY if database else 3.0
 
 
 def _sample(reconciler: Reconciler, sampler: Sampler, shared: Shared, next_full: float) -> tuple[float, float]:
@@ -205,21 +215,19 @@ class _LinkWatch:
         self._seen, self._last = False, time.monotonic()
         return True
 
-    def forget(self) -> None:
-        """Drop the echo of our own changes."""
-        self._watch.drain()
-        self._seen, self._last = False, time.monotonic()
-
     def close(self) -> None:
         self._closed = True
 
 
 def _silence(reconciler: Reconciler) -> None:
-    if reconciler.db is not None and reconciler.node is not None:
-        try:
-            report.silence(reconciler.db, reconciler.node)
-        except psycopg.Error as error:
-            log.info("the database left first: %s", error)
+    if reconciler.db is None or reconciler.node is None:
+        return
+    try:
+        report.silence(reconciler.db, reconciler.node)
+    except psycopg.Error as error:
+        log.info("the database left first: %s", error)
+    finally:
+        reconciler.db.close()
 
 
 def _ready() -> None:

@@ -84,9 +84,7 @@ def _peer_at_fault(error: KernelError, operations: Collection[object]) -> Key | 
     return None
 
 
-def apply_peers(
-    kernel: Kernel, wanted: WantedInterface, touched: Touched, seen: dict[Key, PeerState], leave: Leave
-) -> Outcome:
+def apply_peers(kernel: Kernel, wanted: WantedInterface, touched: Touched, seen: dict[Key, PeerState]) -> Outcome:
     """Bring only some peers of a link to their desired state: O(those), and one read-back.
 
     Planned against what was last read; the read-back afterwards is what counts, and a surprise there makes the
@@ -104,7 +102,7 @@ def apply_peers(
         spec.name, kernel.kind, 0, spec.id, spec.private_key, spec.listen_port, spec.mtu, True, spec.addresses, (), known
     )  # fmt: skip
     out = Outcome()
-    operations = plan(spec, state, leave=leave, redial=frozenset(touched.redial) & active.keys())
+    operations = plan(spec, state, redial=frozenset(touched.redial) & active.keys())
     try:
         kernel.apply(operations)
     except KernelError as error:
@@ -114,6 +112,6 @@ def apply_peers(
     out.peers = kernel.observe_peers(spec.name, touched.keys)
     state.peers = out.peers
     for d in differences(spec, state):
-        if d.public_key is not None and (d.public_key, d.field) not in leave:
+        if d.public_key is not None:
             out.peer_failures[d.public_key] = f"read back {d.field} as {d.observed}, not {d.desired}"
     return out

@@ -62,6 +62,10 @@ def judge(
         peer = by_key.get(difference.public_key) if difference.public_key else None
         if difference.field == "peer" and difference.desired == "absent" and difference.public_key in ours_before:
             continue
+        if difference.field == "routes" and (
+            ours_before or any(settled.get(p.id, -1) < p.revision for p in by_key.values())
+        ):
+            continue  # routes follow the peers, which are not settled
         owner, revision = (peer.id, peer.revision) if peer else (wanted.id, wanted.revision)
         if settled.get(owner, -1) < revision:
             continue  # not applied yet: this is the work itself

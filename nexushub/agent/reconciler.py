@@ -244,9 +244,10 @@ class Reconciler:
             seen = self.memory.seen.get(interface_id)
             out = Outcome()
             if wanted.spec.up:
-                if seen is None or mark.routed or interface_id in self.memory.failed:
-                    return self.full()  # routes, or a link that is not as it should be: look at all of it
-                out = apply_peers(self.kernel, wanted, mark, seen, frozenset(self._leave.get(interface_id, ())))
+                drifting = any(key in mark.keys for key, _ in self._leave.get(interface_id, ()))
+                if seen is None or mark.routed or drifting or interface_id in self.memory.failed:
+                    return self.full()  # routes, drift somebody decided on, or a link that failed: look at all of it
+                out = apply_peers(self.kernel, wanted, mark, seen)
                 if out.failure or out.peer_failures:
                     return self.full()
                 for key in mark.keys:

@@ -58,8 +58,7 @@ def revert(w: Work, drift_id: UUID | str) -> DriftView:
     row = _open(w, drift_id)
     if row.peer_id is not None:
         w.touch("peer", row.peer_id, row.interface_id)
-    else:
-        w.touch("interface", row.interface_id, row.interface_id)
+    w.touch("interface", row.interface_id, row.interface_id)
     return _decided(w, row, "reverted")
 
 
