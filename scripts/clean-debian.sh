@@ -100,7 +100,7 @@ first_run() {
     local root=$1 began socket=nexushub-clean-$$ screen='' status=''
     began=$(now)
     tmux -L "$socket" -f /dev/null new-session -d -x 100 -y 30 \
-        "$self --enter $(printf %q "$root") make run 2>$(printf %q "$work/run.log"); echo \$? >$(printf %q "$work/run.exit"); sleep 1"
+        "$self --enter $(printf %q "$root") make run; echo \$? >$(printf %q "$work/run.exit"); sleep 5"
     while [ ! -e "$work/run.exit" ] && [ $((($(now) - began) / 1000000)) -lt 900 ]; do
         if [ "$(tmux -L "$socket" display -p '#{alternate_on}' 2>/dev/null)" = 1 ]; then
             screen=$(tmux -L "$socket" capture-pane -p)
@@ -112,14 +112,14 @@ first_run() {
     local reached
     reached=$(now)
     if [ -z "$screen" ]; then
-        cat "$work/run.log"
+        tmux -L "$socket" capture-pane -p -S - | grep . || true
         tmux -L "$socket" kill-server 2>/dev/null || true
         say "run: FAILED, no TUI after $(seconds "$began" "$reached")"
         return 1
     fi
-    sleep 2
+    tmux -L "$socket" capture-pane -p -a -S - | grep '^set-up' # what the terminal held before
+    sleep 3
     tmux -L "$socket" capture-pane -p
-    cat "$work/run.log"
     say "run: the TUI is on the screen after $(seconds "$began" "$reached")"
     tmux -L "$socket" send-keys C-q
     for _ in $(seq 100); do

@@ -49,7 +49,8 @@ took() {
 
 # One sentence for what stopped apt or pip, from its own words in the log; the last of them if they are unknown.
 reason() {
-    if grep -q -e 'No space left on device' -e "don't have enough free space" "$log"; then
+    # Not every program says so: ensurepip only says that it failed.
+    if [ "$(df -Pm . / /var | awk 'NR > 1 && $4 < 50' | wc -l)" -gt 0 ] || grep -q -e 'No space left on device' -e "don't have enough free space" "$log"; then
         echo "the disk is full: about 2 GB must be free in / and in $PWD."
     elif grep -q -e 'Could not get lock' -e 'Unable to lock' "$log"; then
         echo "another package manager is at work; wait for it, then run the same command again."
