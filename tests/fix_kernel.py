@@ -163,9 +163,10 @@ def wg_dump(name: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     return {"private_key": None if private == "(none)" else private, "listen_port": int(port)}, peers
 
 
-def ip_addresses(name: str) -> tuple[str, ...]:
-    found = json.loads(run("ip", "-j", "address", "show", "dev", name))[0]["addr_info"]
-    return tuple(sorted(f"{entry['local']}/{entry['prefixlen']}" for entry in found))
+def ip_link(name: str) -> tuple[int, tuple[str, ...]]:
+    """MTU and addresses."""
+    found = json.loads(run("ip", "-j", "address", "show", "dev", name))[0]
+    return found["mtu"], tuple(sorted(f"{entry['local']}/{entry['prefixlen']}" for entry in found["addr_info"]))
 
 
 def ip_routes(name: str) -> tuple[str, ...]:

@@ -64,10 +64,10 @@ def _allowed_ips(cidrs: Sequence[Cidr]) -> bytes:
         address, _, length = cidr.partition("/")
         if ":" in address:
             raw = socket.inet_pton(socket.AF_INET6, address)
-            parts.append(_V6.pack(44, _NESTED, 6, 1, socket.AF_INET6, 20, 2, raw, 5, 3, int(length)))
+            parts.append(_V6.pack(_V6.size, _NESTED, 6, 1, socket.AF_INET6, 20, 2, raw, 5, 3, int(length)))
         else:
             raw = socket.inet_aton(address)
-            parts.append(_V4.pack(32, _NESTED, 6, 1, socket.AF_INET, 8, 2, raw, 5, 3, int(length)))
+            parts.append(_V4.pack(_V4.size, _NESTED, 6, 1, socket.AF_INET, 8, 2, raw, 5, 3, int(length)))
     return _attribute(_ALLOWED | _NESTED, b"".join(parts))
 
 
@@ -78,7 +78,12 @@ def _endpoint(endpoint: Endpoint) -> bytes:
         scope = socket.if_nametoindex(zone) if zone else 0
         raw = struct.pack("=H", socket.AF_INET6) + struct.pack(">HI", endpoint.port, 0)
         return raw + socket.inet_pton(socket.AF_INET6, host) + struct.pack("=I", scope)
-    return struct.pack("=H", socket.AF_INET) + struct.pack(">H", endpoint.port) + socket.inet_aton(endpoint.host) + bytes(8)
+    return (
+        struct.pack("=H", socket.AF_INET)
+        + struct.pack(">H", endpoint.port)
+        + socket.inet_aton(endpoint.host)
+        + bytes(8)
+    )
 
 
 def _peer(operation: SetPeer | RemovePeer) -> Iterator[bytes]:
@@ -162,9 +167,9 @@ def _read_allowed(data: memoryview, start: int, end: int) -> Iterator[Cidr]:
     """Allowed IPs in a nest. The kernel writes prefix, family, address; any other order is read too."""
     while start + 4 <= end:
         length = _ATTRIBUTE.unpack_from(data, start)[0]
-        if length == 32:
+        if length == _V4.size:
             mask_length, mask_kind, mask, _, _, family, _, kind, raw = _DUMP_V4.unpack_from(data, start + 4)
-        elif length == 44:
+        elif length == _V6.size:
             mask_length, mask_kind, mask, _, _, family, _, kind, raw = _DUMP_V6.unpack_from(data, start + 4)
         else:
             mask_length = mask_kind = kind = 0

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from nexushub.kernel.local import LocalKernel
 from nexushub.kernel.values import InterfaceSpec, InterfaceState, Key
 from nexushub.reconcile import differences, plan
-from tests.fix_kernel import ip_addresses, ip_routes, wg_dump
+from tests.fix_kernel import ip_link, ip_routes, wg_dump
 
 
 def converge(kernel: LocalKernel, desired: InterfaceSpec, redial: Collection[Key] = ()) -> InterfaceState:
@@ -20,8 +20,8 @@ def converge(kernel: LocalKernel, desired: InterfaceSpec, redial: Collection[Key
     return observed
 
 
-def check(desired: InterfaceSpec) -> None:
-    """Compare everything ``wg`` and ``ip`` show with the specification. Endpoints only where one is given."""
+def check_device(desired: InterfaceSpec) -> None:
+    """Compare what ``wg`` shows with the specification. Endpoints roam and are not in it."""
     device, peers = wg_dump(desired.name)
     assert device == {"private_key": desired.private_key.reveal(), "listen_port": desired.listen_port}
     assert set(peers) == {str(key) for key in desired.peers}
@@ -30,5 +30,17 @@ def check(desired: InterfaceSpec) -> None:
         assert seen["allowed_ips"] == tuple(sorted(spec.allowed_ips)), f"allowed IPs of {key}"
         assert seen["preshared_key"] == (spec.preshared_key and spec.preshared_key.reveal()), f"PSK of {key}"
         assert seen["keepalive"] == spec.keepalive, f"keepalive of {key}"
-    assert ip_addresses(desired.name) == tuple(sorted(desired.addresses))
+
+
+def check_link(desired: InterfaceSpec) -> None:
+    """Compare what ``ip`` shows with the specification."""
+    mtu, addresses = ip_link(desired.name)
+    assert mtu == desired.mtu
+    assert addresses == tuple(sorted(desired.addresses))
     assert ip_routes(desired.name) == tuple(sorted(desired.routes))
+
+
+def check(desired: InterfaceSpec) -> None:
+    """Compare everything with the specification."""
+    check_device(desired)
+    check_link(desired)
