@@ -23,7 +23,7 @@ from nexushub.agent.desired import Desired, WantedInterface, WantedPeer
 from nexushub.agent.drift import Verdict, judge
 from nexushub.agent.report import Result
 from nexushub.agent.state import Memory, Shared, Touched, keys_of, merge
-from nexushub.errors import Foreign, KernelError, NexusError
+from nexushub.errors import KernelError, NexusError
 from nexushub.kernel.local import LocalKernel
 from nexushub.kernel.port import DeleteLink
 from nexushub.kernel.values import Key
@@ -142,9 +142,8 @@ class Reconciler:
         spec = wanted.at(now)
         try:
             observed = self.kernel.observe(spec.name)
-            if observed is not None and observed.owner is None and spec.up:
-                raise Foreign(spec.name)
-            if self.db is not None:
+            # A link without our alias: half-born by an agent that was killed, or foreign. CreateLink tells them apart.
+            if self.db is not None and not (observed is not None and observed.owner is None):
                 idle = {p.spec.public_key for p in wanted.peers.values() if p.enabled and not p.active(now)}
                 verdict = judge(wanted, spec, observed, self.memory.settled, held, self.memory.revoked | idle)
                 self._leave[wanted.id] = verdict.leave

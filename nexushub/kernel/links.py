@@ -124,8 +124,8 @@ class Links:
         """
         if link.owner or link.kind != "tun":
             return link.owner
-        pid = uapi.owner_process(link.name)
-        return None if pid is None else _owner_in(_mark_of(pid))
+        marks = (_mark_of(pid) for pid in _programs(link.name))
+        return next((owner for mark in marks if (owner := _owner_in(mark)) is not None), None)
 
     def addresses(self, link: Link) -> tuple[InterfaceAddress, ...]:
         """Every address of the link, sorted."""
@@ -307,6 +307,23 @@ def wait_until(condition: Callable[[], bool], op: str, target: str, reason: str)
         if time.monotonic() > deadline:
             raise KernelError(op, target, f"{reason} in {_SETTLE:.0f} s", errno=errno.ETIMEDOUT)
         time.sleep(0.002)
+
+
+def _programs(name: str) -> Iterator[int]:
+    """The processes that were started as ``wireguard-go NAME``.
+
+    Asking the socket for its peer (SO_PEERCRED) is no use: wireguard-go listens first and then goes to the
+    background, so what the socket names is a process that has ended.
+    """
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if words[0].endswith(b"wireguard-go") and name.encode() in words[1:]:
+            yield int(entry.name)
 
 
 def _mark_of(pid: int) -> str:
