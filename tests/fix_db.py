@@ -6,6 +6,7 @@ import fcntl
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -68,9 +69,9 @@ def template(cluster: postgres.Cluster) -> str:
     return TEMPLATE
 
 
-@pytest.fixture
-def database(cluster: postgres.Cluster, template: str) -> Iterator[Database]:
-    """A fresh clone of the template, dropped at the end with whoever is still connected."""
+@contextmanager
+def clone(cluster: postgres.Cluster, template: str) -> Iterator[Database]:
+    """A database of the caller's own, dropped at the end with whoever is still connected."""
     name = f"nexushub_{next(_numbers)}"
     _create(cluster, name, template)
     yield Database(cluster, name)
@@ -79,13 +80,17 @@ def database(cluster: postgres.Cluster, template: str) -> Iterator[Database]:
 
 
 @pytest.fixture
+def database(cluster: postgres.Cluster, template: str) -> Iterator[Database]:
+    """A fresh clone of the template."""
+    with clone(cluster, template) as fresh:
+        yield fresh
+
+
+@pytest.fixture
 def empty_database(cluster: postgres.Cluster) -> Iterator[Database]:
     """A database with btree_gist and no schema, for tests of the migrations themselves."""
-    name = f"nexushub_{next(_numbers)}"
-    _create(cluster, name, "template1")
-    yield Database(cluster, name)
-    with _superuser(cluster) as connection:
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    with clone(cluster, "template1") as fresh:
+        yield fresh
 
 
 def _superuser(cluster: postgres.Cluster, database: str = "postgres") -> psycopg.Connection:
