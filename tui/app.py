@@ -308,6 +308,9 @@ class NexusApp(InOrder):
         self._painter.forget()
         self.screen.refresh(layout=True)
 
+    def action_help_quit(self) -> None:
+        self.say("q goes back, and leaves from a list.")
+
     def do_lock(self) -> None:
         self.lock()
 

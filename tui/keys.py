@@ -55,7 +55,7 @@ _MOVE = (
     Key("bottom", "end", "last", "Goes to the last row."),
 )
 _FIND = (
-    Key("filter", "slash", "filter", "Filters as you type: word, !word, status:up, iface:, owner:, ip:, expires:<7d.", 6),
+    Key("filter", "slash", "filter", "Filters as you type: word !word status:up iface: owner: ip: expires:<7d", 6),
     Key("sort", "s", "sort", "Sorts by a column; the same letter again turns the order round.", 7),
     Key("freeze", "f", "freeze", "Stops and starts the refresh."),
 )  # fmt: skip

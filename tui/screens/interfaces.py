@@ -14,7 +14,7 @@ from tui.screens.listing import Listing
 from tui.widgets.table import Column, Shape
 
 DELETE_LINES = (
-    "Its {peers} and their keys are deleted with it; their clients are cut off.",
+    "Deleted with it: {peers}, keys and all. Clients are cut off.",
     "This can't be undone, except from a backup.",
 )
 

@@ -97,7 +97,7 @@ class Listing(Framed, Generic[R]):
         else:
             await self.hub_app.do_back()
 
-    # Sort and marks
+    # Sort
 
     def do_sort(self) -> None:
         columns = {column.letter: column for column in self.table.shape.columns if column.letter}
@@ -107,18 +107,6 @@ class Listing(Framed, Generic[R]):
                 self.table.sort_by(columns[letter].name)
 
         self.app.push_screen(Choose("sort by", [(letter, one.title.lower()) for letter, one in columns.items()]), sort)
-
-    def do_mark(self) -> None:
-        self.table.mark()
-
-    def do_mark_all(self) -> None:
-        self.table.mark_all()
-
-    def do_mark_range(self) -> None:
-        self.table.mark_range()
-
-    def do_unmark(self) -> None:
-        self.table.unmark()
 
     def do_freeze(self) -> None:
         self.frozen = not self.frozen

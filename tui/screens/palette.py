@@ -121,18 +121,16 @@ class Palette(Dialog[None]):
         event.stop()
         self._search(event.value)
 
-    async def on_input_submitted(self, event: Input.Submitted) -> None:
+    def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        await self.do_choose()
+        self.do_choose()
 
-    async def do_choose(self) -> None:
+    def do_choose(self) -> None:
         if not self._found:
             return
         command = self._found[self._here]
-        await self.dismiss()
-        result = command.run()
-        if hasattr(result, "__await__"):
-            await result
+        self.dismiss()
+        self.hub_app.soon(command.run)
 
     def do_up(self) -> None:
         self._here = max(0, self._here - 1)

@@ -106,6 +106,20 @@ class Peers(Listing[PeerRow]):
         if fresh:
             self.table.update_rows(fresh)
 
+    # Marks
+
+    def do_mark(self) -> None:
+        self.table.mark()
+
+    def do_mark_all(self) -> None:
+        self.table.mark_all()
+
+    def do_mark_range(self) -> None:
+        self.table.mark_range()
+
+    def do_unmark(self) -> None:
+        self.table.unmark()
+
     # Keys
 
     def do_open(self) -> None:

@@ -96,7 +96,7 @@ class Choice(Widget, can_focus=True):
         self.value = choices[(choices.index(self.value) + by) % len(choices)]
 
 
-class Form(VerticalScroll, can_focus=False):
+class Form(VerticalScroll, can_focus=False, inherit_bindings=False):
     """The fields of one thing. ``values`` is what they say now, ``changes`` what differs from the beginning."""
 
     def __init__(self, fields: Sequence[Field], *, id: str | None = None) -> None:
