@@ -108,7 +108,7 @@ class InterfaceAddress(SQLModel, table=True):
     node_id: UUID
     address: str = Field(sa_type=INET)
     network: str | None = Field(
-        default=None, sa_type=CIDR, sa_column_args=(Computed("network(address)", persisted=True),)
+        default=None, nullable=False, sa_type=CIDR, sa_column_args=(Computed("network(address)", persisted=True),)
     )
     position: int = Field(sa_type=SmallInteger)
     next_host: int = Field(default=1, sa_type=BigInteger)
