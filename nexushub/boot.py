@@ -40,45 +40,55 @@ def prepare(settings: Settings, *, migrate: bool = True, wait: float = 20.0) -> 
     """Check the key, reach the database (starting the embedded one), check the key against it, migrate.
 
     Raises ``Configuration`` for a missing, malformed or wrong key and for a schema this version does not know;
-    ``Unavailable`` when the database does not answer.
+    ``Unavailable`` when the database does not answer. A refused start leaves no embedded server behind.
     """
     keyring = None if _may_generate_key(settings) else secrets.load_keyring(settings)
     cluster = _start_cluster(settings)
-    dsn = cluster.dsn("nexushub_owner") if cluster else settings.database_url
-    db.wait(dsn, wait)
-    with db.connect(dsn, "nexushub_owner", autocommit=True) as connection:
-        present = db.current(connection)
-        if keyring is None:
-            if present is not None and connection.execute("SELECT 1 FROM key_checks LIMIT 1").fetchone():
-                raise Configuration(
-                    "PEER_KEY_ENCRYPTION_KEY",
-                    f"{settings.master_key_file} is gone, and the database was written with it",
-                    hint="Put the key file back; a new key can't open the old data.",
-                )
-            secrets.ensure_master_key(settings)
-            keyring = secrets.load_keyring(settings)
-        if present is not None:
-            check_keys(connection, keyring)
-        if present != db.head():
-            if not migrate:
-                raise Unavailable(
-                    "the database", f"has schema {present or 'none'}, not {db.head()}", hint="Run: nexushub db upgrade"
-                )
-            db.upgrade(dsn)
-        if migrate:
-            register_key(connection, keyring)
-            ensure_node(connection, settings.node)
-    return Started(settings, keyring, cluster)
+    try:
+        dsn = cluster.dsn("nexushub_owner") if cluster else settings.database_url
+        db.wait(dsn, wait)
+        with db.connect(dsn, "nexushub_owner", autocommit=True) as connection:
+            return Started(settings, _agree(settings, connection, keyring, dsn, migrate=migrate), cluster)
+    except BaseException:
+        if cluster is not None:
+            from nexushub import postgres  # noqa: PLC0415  (imported already: there is a cluster)
+
+            postgres.stop(cluster)
+        raise
+
+
+def _agree(
+    settings: Settings, connection: psycopg.Connection[Any], keyring: secrets.Keyring | None, dsn: str, *, migrate: bool
+) -> secrets.Keyring:
+    """Bring key and schema together, or refuse before the first byte is written."""
+    present = db.current(connection)
+    db.check_known(present)
+    if keyring is None:
+        if present is not None and connection.execute("SELECT 1 FROM key_checks LIMIT 1").fetchone():
+            raise Configuration(
+                "PEER_KEY_ENCRYPTION_KEY",
+                f"{settings.master_key_file} is gone, and the database was written with it",
+                hint="Put the key file back; a new key can't open the old data.",
+            )
+        secrets.ensure_master_key(settings)
+        keyring = secrets.load_keyring(settings)
+    if present is not None:
+        check_keys(connection, keyring)
+    if present != db.head():
+        if not migrate:
+            raise Unavailable(
+                "the database", f"has schema {present or 'none'}, not {db.head()}", hint="Run: nexushub db upgrade"
+            )
+        db.upgrade(dsn)
+    if migrate:
+        register_key(connection, keyring)
+        ensure_node(connection, settings.node)
+    return keyring
 
 
 def _may_generate_key(settings: Settings) -> bool:
     """Whether this is the embedded set-up on its first start, the one case in which a key is made by itself."""
-    return (
-        settings.embedded_database
-        and not settings.peer_key_encryption_key
-        and settings.peer_key_encryption_key_file is None
-        and not settings.master_key_file.exists()
-    )
+    return settings.embedded_database and not secrets.configured(settings)
 
 
 def _start_cluster(settings: Settings) -> Cluster | None:
@@ -93,11 +103,13 @@ def check_keys(connection: psycopg.Connection[Any], keyring: secrets.Keyring) ->
     """Compare the loaded keys with the check values of every key that the data may be sealed with.
 
     ``Configuration`` names the key id. Nothing is written: a process with a wrong key must not seal a single
-    value that the right key can't open.
+    value that the right key can't open. A retired key need not be loaded, but its id stays its own.
     """
-    rows = connection.execute("SELECT key_id, check_value FROM key_checks WHERE retired_at IS NULL").fetchall()
-    for key_id, check_value in rows:
+    rows = connection.execute("SELECT key_id, check_value, retired_at IS NOT NULL FROM key_checks ORDER BY key_id")
+    for key_id, check_value, retired in rows.fetchall():
         if key_id not in keyring.ids:
+            if retired:
+                continue
             raise Configuration(
                 "PEER_KEY_ENCRYPTION_KEY",
                 f"the database was also written with key {key_id!r}, which is not among the loaded keys",
@@ -107,16 +119,22 @@ def check_keys(connection: psycopg.Connection[Any], keyring: secrets.Keyring) ->
             raise Configuration(
                 "PEER_KEY_ENCRYPTION_KEY",
                 f"key {key_id!r} is not the one that the database was written with",
-                hint="Use the key that was in force then; nothing was changed.",
+                hint="Use the key that was in force then, or give a new key an id of its own; nothing was changed.",
             )
 
 
 def register_key(connection: psycopg.Connection[Any], keyring: secrets.Keyring) -> None:
-    """Keep the newest key's check value, so that every later start can know a wrong key."""
+    """Keep the newest key's check value, so that every later start can know a wrong key.
+
+    Two first starts with different keys race here: one row stays, and the process that lost is refused. A retired
+    key that is the newest again is in force again.
+    """
     connection.execute(
-        "INSERT INTO key_checks (key_id, check_value) VALUES (%s, %s) ON CONFLICT (key_id) DO NOTHING",
+        "INSERT INTO key_checks AS k (key_id, check_value) VALUES (%s, %s) ON CONFLICT (key_id) DO UPDATE"
+        " SET retired_at = NULL WHERE k.retired_at IS NOT NULL AND k.check_value = excluded.check_value",
         [keyring.newest, keyring.check_value(keyring.newest)],
     )
+    check_keys(connection, keyring)
 
 
 def ensure_node(connection: psycopg.Connection[Any], name: str) -> UUID:

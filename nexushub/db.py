@@ -67,6 +67,16 @@ def head() -> str:
     return max(path.name[:4] for path in (ROOT / "alembic" / "versions").glob("[0-9]*.py"))
 
 
+def check_known(revision: str | None) -> None:
+    """Refuse a database that a newer version wrote: this one would write rows that the newer does not understand."""
+    if revision is not None and not list((ROOT / "alembic" / "versions").glob(f"{revision}_*.py")):
+        raise Configuration(
+            "database",
+            f"its schema is {revision!r}, which this version does not know",
+            hint="Start the NexusHub version that wrote it, or a newer one.",
+        )
+
+
 def current(connection: psycopg.Connection[Any]) -> str | None:
     """The schema revision of a database, None for an empty one."""
     if connection.execute("SELECT to_regclass('public.alembic_version')").fetchone() == (None,):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 
+from alembic import command
 from nexushub import db
-from nexushub.errors import Configuration
 
 
 def _config(connection: Connection | None = None) -> Config:
@@ -23,21 +21,16 @@ def _config(connection: Connection | None = None) -> Config:
 def migrate(dsn: str, target: str = "head") -> None:
     """Bring the schema to a revision, up or down.
 
-    A database newer than this program is refused: an older program would write rows that the newer one does
-    not understand.
+    Everything happens in one transaction: a migration that fails leaves the database as it was.
     """
-    engine = create_engine("postgresql+psycopg://", creator=lambda: db.connect(dsn, "nexushub_owner"), poolclass=NullPool)
+    engine = create_engine(
+        "postgresql+psycopg://", creator=lambda: db.connect(dsn, "nexushub_owner"), poolclass=NullPool
+    )
     with engine.begin() as connection:
         # Two starting processes: the second waits, then finds nothing to do. The number is arbitrary and fixed.
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7163829401)")
         present = MigrationContext.configure(connection).get_current_revision()
-        known = [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]
-        if present is not None and present not in known:
-            raise Configuration(
-                "database",
-                f"its schema is {present!r}, which this version does not know",
-                hint="Start the NexusHub version that wrote it, or a newer one.",
-            )
+        db.check_known(present)
         goal = db.head() if target == "head" else target
         if goal == "base" or (present is not None and goal < present):
             command.downgrade(_config(connection), goal)

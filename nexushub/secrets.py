@@ -9,7 +9,6 @@ random nonce, ciphertext and tag.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import os
@@ -113,8 +112,8 @@ def parse_keyring(text: str, *, source: str) -> Keyring:
             )
         try:
             raw = base64.b64decode(encoded, validate=True)
-        except binascii.Error as error:
-            raise Configuration("PEER_KEY_ENCRYPTION_KEY", f"{where} is not base64") from error
+        except ValueError:  # binascii.Error, and what is raised for letters outside ASCII
+            raise Configuration("PEER_KEY_ENCRYPTION_KEY", f"{where} is not base64") from None
         if len(raw) != 32:
             raise Configuration(
                 "PEER_KEY_ENCRYPTION_KEY",
@@ -138,39 +137,53 @@ def parse_keyring(text: str, *, source: str) -> Keyring:
     )
 
 
+def configured(settings: Settings, environ: Mapping[str, str] | None = None) -> bool:
+    """Whether there is a key, or a place that was named for one: then none is made."""
+    return bool(settings.peer_key_encryption_key) or _key_file(settings, environ) is not None
+
+
 def load_keyring(settings: Settings, environ: Mapping[str, str] | None = None) -> Keyring:
     """The keyring from variable, file, systemd credential or the embedded set-up's file, in that order.
 
     Raises ``Configuration`` when there is none: a database written without its key would be lost, so the
     process does not start.
     """
-    environ = os.environ if environ is None else environ
     if settings.peer_key_encryption_key:
         return parse_keyring(settings.peer_key_encryption_key, source="PEER_KEY_ENCRYPTION_KEY")
-    credentials = environ.get("CREDENTIALS_DIRECTORY")
-    candidates = [
-        settings.peer_key_encryption_key_file,
-        Path(credentials) / "peer_key_encryption_key" if credentials else None,
-        settings.master_key_file,
-    ]
-    for path in candidates:
-        if path is None or (path != settings.peer_key_encryption_key_file and not path.exists()):
-            continue
+    path = _key_file(settings, environ)
+    if path is None:
+        raise Configuration(
+            "PEER_KEY_ENCRYPTION_KEY",
+            "it is not set",
+            hint="'nexushub key generate' makes one; keep a copy apart from the database's backups.",
+        )
+    try:
+        mode = path.stat().st_mode
+        text = path.read_text()
+    except OSError as error:
+        raise Configuration("PEER_KEY_ENCRYPTION_KEY_FILE", f"{path} can't be read: {error.strerror}") from error
+    except UnicodeDecodeError:  # whose words would show a part of the key
+        raise Configuration("PEER_KEY_ENCRYPTION_KEY_FILE", f"{path} is not text") from None
+    if stat.S_IMODE(mode) & 0o077:
+        raise Configuration("PEER_KEY_ENCRYPTION_KEY_FILE", f"{path} can be read by others", hint=f"chmod 0600 {path}")
+    return parse_keyring(text, source=str(path))
+
+
+def _key_file(settings: Settings, environ: Mapping[str, str] | None) -> Path | None:
+    """The file the key is in. One that was asked for is taken whether it exists or not."""
+    if settings.peer_key_encryption_key_file:
+        return settings.peer_key_encryption_key_file
+    credentials = (os.environ if environ is None else environ).get("CREDENTIALS_DIRECTORY")
+    candidates = [Path(credentials) / "peer_key_encryption_key"] if credentials else []
+    for path in (*candidates, settings.master_key_file):
         try:
-            mode = path.stat().st_mode
-            text = path.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise Configuration("PEER_KEY_ENCRYPTION_KEY_FILE", f"{path} can't be read: {error}") from error
-        if stat.S_IMODE(mode) & 0o077:
-            raise Configuration(
-                "PEER_KEY_ENCRYPTION_KEY_FILE", f"{path} can be read by others", hint=f"chmod 0600 {path}"
-            )
-        return parse_keyring(text, source=str(path))
-    raise Configuration(
-        "PEER_KEY_ENCRYPTION_KEY",
-        "it is not set",
-        hint="'nexushub key generate' makes one; keep a copy apart from the database's backups.",
-    )
+            path.lstat()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise Configuration("PEER_KEY_ENCRYPTION_KEY_FILE", f"{path} can't be read: {error.strerror}") from error
+        return path
+    return None
 
 
 def generate_master_key(key_id: str = "1") -> str:
