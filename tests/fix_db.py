@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,13 +71,23 @@ def template(cluster: postgres.Cluster) -> str:
 
 
 @contextmanager
-def clone(cluster: postgres.Cluster, template: str) -> Iterator[Database]:
+def clone(cluster: postgres.Cluster, template: str, owner: str = "nexushub_owner") -> Iterator[Database]:
     """A database of the caller's own, dropped at the end with whoever is still connected."""
     name = f"nexushub_{next(_numbers)}"
-    _create(cluster, name, template)
-    yield Database(cluster, name)
-    with _superuser(cluster) as connection:
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    _create(cluster, name, template, owner)
+    try:
+        yield Database(cluster, name)
+    finally:
+        with _superuser(cluster) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def dump(database: Database, *options: str) -> str:
+    """The database as pg_dump writes it: two equal texts are two equal databases."""
+    argv = [str(database.cluster.binaries / "pg_dump"), *options, "-d", database.dsn("postgres")]
+    text = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    # A random word in these two lines keeps a crafted dump from leaving psql's restricted mode.
+    return "\n".join(line for line in text.splitlines() if not line.startswith(("\\restrict", "\\unrestrict")))
 
 
 @pytest.fixture
@@ -97,11 +108,11 @@ def _superuser(cluster: postgres.Cluster, database: str = "postgres") -> psycopg
     return psycopg.connect(cluster.dsn("postgres", database), autocommit=True)
 
 
-def _create(cluster: postgres.Cluster, name: str, template: str) -> None:
+def _create(cluster: postgres.Cluster, name: str, template: str, owner: str = "nexushub_owner") -> None:
     with _superuser(cluster) as connection:
         connection.execute(
-            sql.SQL("CREATE DATABASE {} OWNER nexushub_owner TEMPLATE {}").format(
-                sql.Identifier(name), sql.Identifier(template)
+            sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}").format(
+                *(sql.Identifier(word) for word in (name, owner, template))
             )
         )
     if template == "template1":
