@@ -168,7 +168,7 @@ class NexusApp(InOrder):
                 self.parting = str(error)
                 self.exit(return_code=CONFIGURATION)
                 return
-        login.ready()
+        login.opened()
         if first:
             from tui.screens.setup import Setup  # noqa: PLC0415  (imports the services)
 
@@ -212,7 +212,7 @@ class NexusApp(InOrder):
 
     async def go(self, section: str) -> None:
         """Show a section; what was open over another one is closed."""
-        while len(self.screen_stack) > 2:  # noqa: PLR2004  (the login screen and a section)
+        while len(self.screen_stack) > 2:
             await self.pop_screen()
         if len(self.screen_stack) == 1:
             await self.push_screen(section)
@@ -296,7 +296,7 @@ class NexusApp(InOrder):
         self.push_screen(Palette())
 
     async def do_back(self) -> None:
-        if len(self.screen_stack) > 2:  # noqa: PLR2004  (the login screen and a section)
+        if len(self.screen_stack) > 2:
             await self.pop_screen()
         else:
             self.exit()

@@ -40,8 +40,8 @@ def rate(octets: int, dash: str) -> str:
         return dash
     value = float(octets * 8)
     for unit in ("b", "kb", "Mb", "Gb"):
-        if value < 999.5:  # noqa: PLR2004  (three digits at most)
-            return f"{value:.0f} {unit}" if unit == "b" or value >= 100 else f"{value:.1f} {unit}"  # noqa: PLR2004
+        if value < 999.5:
+            return f"{value:.0f} {unit}" if unit == "b" or value >= 100 else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} Tb"
 
@@ -52,8 +52,8 @@ def size(octets: int, dash: str) -> str:
         return dash
     value = float(octets)
     for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 999.5:  # noqa: PLR2004  (three digits at most)
-            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"  # noqa: PLR2004
+        if value < 999.5:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} PB"
 

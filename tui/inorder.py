@@ -43,7 +43,7 @@ class InOrder(App[None]):
     async def _settle(self) -> None:
         """Wait, a second at most, until the screen is there and the last key's widget is through with it."""
         until = time.monotonic() + 1
-        while not self.screen.is_mounted and time.monotonic() < until:  # noqa: ASYNC110  (Textual has no event for it)
+        while not getattr(self.screen, "ready", True) and time.monotonic() < until:  # noqa: ASYNC110  (Textual has no event for it)
             await asyncio.sleep(0.002)
         widget, self._handed_to = self._handed_to, None
         if widget is not None and widget.is_attached:

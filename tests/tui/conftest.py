@@ -20,7 +20,7 @@ from tests.fix_db import Database
 from tui import themes
 from tui.app import NexusApp
 
-PASSWORD = "seven small boats at anchor"  # noqa: S105  (of a database that is thrown away)
+PASSWORD = "seven small boats at anchor"
 KEY = base64.b64encode(bytes(range(32))).decode()
 
 Opened = Callable[..., AbstractAsyncContextManager[Pilot[None]]]

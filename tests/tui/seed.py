@@ -54,7 +54,8 @@ def sample(database: Database, like: str, *, seconds_ago: float, rx_rate: int = 
     with connect(database) as connection:
         return connection.execute(
             """
-            INSERT INTO peer_status (peer_id, interface_id, last_handshake, endpoint, rx_bytes, tx_bytes, rx_rate, tx_rate, sampled_at)
+            INSERT INTO peer_status
+              (peer_id, interface_id, last_handshake, endpoint, rx_bytes, tx_bytes, rx_rate, tx_rate, sampled_at)
             SELECT id, interface_id, now() - make_interval(secs => %(ago)s), '192.0.2.7:40112', 1048576, 2097152,
                    %(rx)s * (1 + hashtext(name) %% 7), %(tx)s * (1 + hashtext(name) %% 5), now()
             FROM peers WHERE name LIKE %(like)s

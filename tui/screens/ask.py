@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from nexushub.safe import safe
 from tui import keys
@@ -61,22 +61,21 @@ class Ask(Dialog[bool]):
 
     def on_mount(self) -> None:
         self.paint_foot()
-        (self.query_one(Entry) if self._type_this else self.query_one("#cancel")).focus()
+        self.set_focus(self.query_one(Entry) if self._type_this else self.query_one("#cancel"))
 
     @property
     def _confirmed(self) -> bool:
         return not self._type_this or self.query_one(Entry).value == safe(self._type_this)
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        event.stop()
-        self.query_one("#act" if self._confirmed else "#cancel").focus()
+    async def entered(self, entry: Entry) -> None:
+        self.set_focus(self.query_one("#act" if self._confirmed else "#cancel"))
 
     def do_choose(self) -> None:
         if getattr(self.focused, "id", "") == "act":
             if self._confirmed:
                 self.dismiss(True)
             else:
-                self.query_one(Entry).focus()
+                self.set_focus(self.query_one(Entry))
         else:
             self.dismiss(False)
 
@@ -88,7 +87,7 @@ class Ask(Dialog[bool]):
 
     def on_click(self, event: events.Click) -> None:
         if isinstance(event.widget, Push):
-            event.widget.focus()
+            self.set_focus(event.widget)
             self.do_choose()
 
 

@@ -9,7 +9,7 @@ from textual.containers import Vertical
 from textual.widget import Widget
 from textual.widgets import Static
 
-from nexushub.errors import Conflict, Exhausted, Invalid, NexusError, Stale
+from nexushub.errors import Conflict, Invalid, NexusError, Stale
 from nexushub.services import interfaces, peers
 from nexushub.services.peerfields import NewPeer
 from nexushub.views import InterfaceView, PeerView
@@ -20,6 +20,8 @@ from tui.widgets.form import Entry, Field, Form
 from tui.widgets.lines import assemble
 
 YES_NO = ("no", "yes")
+ALIASES = {"address": ("addresses", "ip"), "network": ("networks",), "port": ("listen_port",)}
+"""What an error calls a field, where a form has it under another name."""
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -118,8 +120,8 @@ class FormScreen(Framed):
 
     def failed(self, error: NexusError) -> None:
         if isinstance(error, Invalid | Conflict) and not isinstance(error, Stale):
-            field = "ip" if isinstance(error, Exhausted) else error.field.split("[")[0]
-            if self.form.show_errors({field: str(error)}):
+            names = ALIASES.get(error.field, (error.field,))
+            if self.form.show_errors(dict.fromkeys(names, str(error))):
                 self.say("Nothing was saved: see the field.", "$error")
                 return
         self.hub_app.say_error(error)
@@ -329,7 +331,7 @@ class PeerForm(FormScreen):
         self._names = event.lines
         entry = self.form.widget("name")
         assert isinstance(entry, Entry)
-        shown = ", ".join(event.lines[:3]) + (", and more" if len(event.lines) > 3 else "")  # noqa: PLR2004  (a taste)
+        shown = ", ".join(event.lines[:3]) + (", and more" if len(event.lines) > 3 else "")
         entry.value = f"{display.count(len(event.lines), 'name')}: {shown}"
         entry.disabled = True
         self.say(f"{display.count(len(event.lines), 'peer')} will be added; esc starts again.")

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 from textual.app import ComposeResult
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from nexushub.errors import NexusError
-from tui import keys, themes
-from tui.widgets.lines import Foot, Head, Line, Part, Rule
+from tui import keys
+from tui.widgets.form import Entry
+from tui.widgets.lines import Foot, Head, Part, Rule, Status
 
 if TYPE_CHECKING:
     from tui.app import NexusApp
@@ -31,6 +32,8 @@ class Acts:
     """Dispatches ``act(name)``, the action of every binding in ``tui.keys``."""
 
     SECTION: ClassVar[str]
+    ready = False
+    """Mounted and with its cursor in place: keys that came before this wait for it."""
 
     @property
     def hub_app(self) -> NexusApp:
@@ -68,7 +71,7 @@ class Framed(Acts, Screen[None]):
         yield Rule(classes="rule")
         yield from self.body()
         yield Rule(classes="rule")
-        yield Line(id="status")
+        yield Status(id="status")
         yield Foot(id="foot")
         yield Static(TOO_SMALL, id="too-small")
 
@@ -81,6 +84,8 @@ class Framed(Acts, Screen[None]):
         return ""
 
     def on_mount(self) -> None:
+        # Textual calls the subclass's handler before this one.
+        self.ready = True
         self.paint_frame()
 
     def on_resize(self) -> None:
@@ -89,9 +94,14 @@ class Framed(Acts, Screen[None]):
     def on_screen_resume(self) -> None:
         self.paint_frame()
 
+    @property
+    def composed(self) -> bool:
+        """Whether the frame's widgets are there; a screen is called mounted a little before."""
+        return self.is_mounted and bool(self.query(Foot))
+
     def paint_frame(self) -> None:
         """Bring head, status line and footer up to date; each redraws only if its text changed."""
-        if not self.is_mounted:
+        if not self.composed:
             return
         app = self.hub_app
         self.query_one("#head", Head).place(
@@ -108,18 +118,11 @@ class Framed(Acts, Screen[None]):
         return []
 
     def paint_status(self) -> None:
-        if not self.is_mounted:
-            return
-        parts = [part for part in (*self.status_parts(), *self.hub_app.status_parts()) if part[0]]
-        joined: list[Part] = [(" ", "")]
-        dot = f" {themes.glyphs().dot} "
-        for number, part in enumerate(parts):
-            joined += [part] if not number else [(dot, "$muted"), part]
-        self.query_one("#status", Line).show(joined)
+        if self.composed:
+            self.query_one("#status", Status).parts([*self.status_parts(), *self.hub_app.status_parts()])
 
-    async def on_input_submitted(self, event: Input.Submitted) -> None:
+    async def entered(self, entry: Entry) -> None:
         """Enter in a field is the field's own key; it means save."""
-        event.stop()
         await self.action_act("save")
 
     def tick(self, now: datetime) -> None:
@@ -142,6 +145,9 @@ class Framed(Acts, Screen[None]):
 
 class Dialog(Acts, ModalScreen[T], Generic[T]):
     """A box over the screen, with its own footer line inside."""
+
+    def on_mount(self) -> None:
+        self.ready = True
 
     def do_back(self) -> None:
         self.dismiss(None)

@@ -105,9 +105,6 @@ class Guide(Framed):
     def on_filter_bar_typed(self, event: FilterBar.Typed) -> None:
         self._paint(event.text)
 
-    def on_filter_bar_left(self) -> None:
-        self.set_focus(None)
-
     def do_line_up(self) -> None:
         self.query_one("#detail").scroll_up(animate=False)
 

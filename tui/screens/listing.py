@@ -44,7 +44,7 @@ class Listing(Framed, Generic[R]):
         return self.query_one("#table", Table)
 
     def on_mount(self) -> None:
-        self.table.focus()
+        self.set_focus(self.table)
 
     def on_screen_resume(self) -> None:
         self.paint_frame()
@@ -82,9 +82,6 @@ class Listing(Framed, Generic[R]):
 
     def on_filter_bar_typed(self, event: FilterBar.Typed) -> None:
         self.table.set_filter(event.text)
-
-    def on_filter_bar_left(self) -> None:
-        self.table.focus()
 
     def set_filter(self, text: str) -> None:
         self.query_one(FilterBar).set(text)

@@ -72,7 +72,7 @@ class Login(Framed):
         """The database is away."""
         self.note(text, "$warning")
 
-    def ready(self) -> None:
+    def opened(self) -> None:
         self._ready = True
         self.note("")
         if self._queued:
@@ -120,7 +120,7 @@ class Login(Framed):
                 self.hub_app.exit(return_code=4)
                 return
         self.note(text, "$error")
-        self.query_one(Form).widget("password").focus()
+        self.set_focus(self.query_one(Form).widget("password"))
 
     def _clear(self, *names: str) -> None:
         for name in names:

@@ -68,7 +68,7 @@ class Palette(Dialog[None]):
         self._commands = self._actions()
         self._search("")
         self.paint_foot()
-        self.query_one(Entry).focus()
+        self.set_focus(self.query_one(Entry))
 
     def _actions(self) -> list[Command]:
         app = self.hub_app
@@ -98,7 +98,7 @@ class Palette(Dialog[None]):
         for command in self._commands:
             if (place := rank(command, typed)) is not None:
                 ranked.append((place, command))
-                if place == 0 and len(ranked) > 500 and not typed:  # noqa: PLR2004  (nobody reads on)
+                if place == 0 and len(ranked) > 500 and not typed:
                     break
         ranked.sort(key=lambda one: one[0])
         self._found = [command for _, command in ranked[:SHOWN]]
@@ -121,8 +121,7 @@ class Palette(Dialog[None]):
         event.stop()
         self._search(event.value)
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        event.stop()
+    async def entered(self, entry: Entry) -> None:
         self.do_choose()
 
     def do_choose(self) -> None:

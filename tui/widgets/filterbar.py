@@ -16,7 +16,7 @@ from tui.widgets.form import Entry, Field
 class FilterBar(Horizontal):
     """Hidden until ``/``. Filters while it is typed; enter keeps the filter, escape clears it."""
 
-    BINDINGS: ClassVar = [("escape", "drop", "clear"), ("enter", "keep", "keep")]
+    BINDINGS: ClassVar = [("escape", "drop", "clear")]
 
     class Typed(Message):
         """The filter is now this."""
@@ -25,11 +25,9 @@ class FilterBar(Horizontal):
             self.text = text
             super().__init__()
 
-    class Left(Message):
-        """The bar was closed; the table has the keys again."""
-
     def __init__(self) -> None:
         super().__init__(id="filter-bar")
+        self.display = False
 
     def compose(self) -> ComposeResult:
         yield Static(Content("filter"), classes="label")
@@ -42,9 +40,10 @@ class FilterBar(Horizontal):
         return self.query_one(Entry)
 
     def open(self) -> None:
-        self.add_class("-shown")
+        # Set here and not by a class of the stylesheet, which takes effect later: the next key is for the field.
+        self.display = True
         self.entry.disabled = False
-        self.entry.focus()
+        self.screen.set_focus(self.entry)
 
     def set(self, text: str) -> None:
         """Show a filter that came from elsewhere, without opening the bar."""
@@ -56,14 +55,13 @@ class FilterBar(Horizontal):
         event.stop()
         self.post_message(self.Typed(event.value))
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        event.stop()
+    async def entered(self, entry: Entry) -> None:
         self.action_keep()
 
     def action_keep(self) -> None:
-        self.remove_class("-shown")
+        self.display = False
         self.entry.disabled = True
-        self.post_message(self.Left())
+        self.screen.set_focus(next(iter(self.screen.query("Table")), None))
 
     def action_drop(self) -> None:
         self.entry.value = ""

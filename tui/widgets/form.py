@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 from textual import events
 from textual.app import ComposeResult
@@ -40,6 +40,13 @@ class Field:
     """Several pasted lines are kept, for adding many at once."""
 
 
+@runtime_checkable
+class Owner(Protocol):
+    """What a field belongs to: it is told of enter."""
+
+    async def entered(self, entry: Entry) -> None: ...
+
+
 class Entry(Input):
     """A text field of one line."""
 
@@ -57,6 +64,13 @@ class Entry(Input):
         )  # fmt: skip
         self.field = field
         self.cursor_blink = False
+
+    async def action_submit(self) -> None:
+        """Enter, told at once to whom the field belongs; as a message it would come after keys typed behind it."""
+        for node in self.ancestors:
+            if isinstance(node, Owner):
+                await node.entered(self)
+                return
 
     def validate_value(self, value: str) -> str:
         """What is typed or pasted reaches the terminal again, so control characters become visible first."""
@@ -151,7 +165,7 @@ class Form(VerticalScroll, can_focus=False, inherit_bindings=False):
             if text and first is None:
                 first = field.name
         if first is not None:
-            self.widget(first).focus()
+            self.screen.set_focus(self.widget(first))
         return first is not None
 
     def missing(self) -> dict[str, str]:
@@ -162,7 +176,7 @@ class Form(VerticalScroll, can_focus=False, inherit_bindings=False):
 
     def focus_first(self) -> None:
         if self.fields:
-            self.widget(self.fields[0].name).focus()
+            self.screen.set_focus(self.widget(self.fields[0].name))
 
     def focus_after(self) -> bool:
         """Go to the next empty field that is needed, if there is one after the focused."""
@@ -171,6 +185,6 @@ class Form(VerticalScroll, can_focus=False, inherit_bindings=False):
         here = names.index(focused.removeprefix("field-")) if focused.removeprefix("field-") in names else -1
         for field in self.fields[here + 1 :]:
             if field.required and not self.widget(field.name).value.strip():
-                self.widget(field.name).focus()
+                self.screen.set_focus(self.widget(field.name))
                 return True
         return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from textual.content import Content
 from textual.strip import Strip
@@ -75,6 +75,30 @@ class Head(Line):
         pad = max(2, (width - cells(middle)) // 2 - cells(candidate))
         gap = max(1, width - cells(candidate) - pad - cells(middle) - cells(right))
         self.show([(candidate, "$muted"), (" " * pad, ""), (middle, "bold"), (" " * gap, ""), (right, "$muted")])
+
+
+class Status(Line):
+    """State, then the result of what was done last. The result is what a person waits for: where there is no room
+    for both, state goes, and a long result takes a second and third line."""
+
+    LINES = 3
+
+    def parts(self, parts: Sequence[Part]) -> None:
+        width = max(20, self.app.size.width - 2)
+        dot = f" {themes.glyphs().dot} "
+        *state, last = parts
+        state = [part for part in state if part[0]]
+        if last[0]:
+            while state and sum(cells(safe(text)) + len(dot) for text, _ in state) + cells(safe(last[0])) > width:
+                state.pop(next((n for n, part in enumerate(state) if part[1] == "$muted"), 0))
+            state.append(last)
+        joined: list[Part] = []
+        for number, part in enumerate(state):
+            joined += [part] if not number else [(dot, "$muted"), part]
+        need = min(self.LINES, max(1, -(-sum(cells(safe(text)) for text, _ in joined) // width)))
+        if self.styles.height is None or self.styles.height.value != need:
+            self.styles.height = need
+        self.show(joined)
 
 
 class Foot(Line):
