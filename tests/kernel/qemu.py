@@ -23,6 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = "qemu-system-x86 qemu-system-common linux-image-cloud-amd64 busybox-static kmod"
+_KERNELS = (Path("/var/cache/nexushub/kernel"), Path("/"))
 _VIRTIOFSD = ("/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd")
 _MODULES = ("virtio_pci", "virtiofs", "wireguard", "veth", "cls_bpf", "sch_ingress", "nf_tables")
 
@@ -45,6 +46,7 @@ _GUEST = """
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME=/run/tmp TMPDIR=/run/tmp PYTHONDONTWRITEBYTECODE=1 LC_ALL=C.UTF-8
 {environment}
+[ {modules} = /lib/modules ] || mount --bind {modules} /lib/modules
 cd {directory}
 ip link set lo up
 {command} > /dev/ttyS1 2>&1 < /dev/null
@@ -66,13 +68,16 @@ class Outcome:
 
 
 def newest_kernel() -> Path | None:
-    """The newest kernel image in /boot whose modules are installed too."""
-    images = [path for path in Path("/boot").glob("vmlinuz-*") if _modules_of(path).is_dir()]
-    return max(images, key=lambda path: [int(part) for part in re.findall(r"\d+", path.name)], default=None)
+    """The newest kernel image whose modules are there too: unpacked by scripts/setup.sh, or installed."""
+    for root in _KERNELS:
+        images = [path for path in (root / "boot").glob("vmlinuz-*") if (_modules_of(path) / "modules.dep").exists()]
+        if images:
+            return max(images, key=lambda path: [int(part) for part in re.findall(r"\d+", path.name)])
+    return None
 
 
 def _modules_of(image: Path) -> Path:
-    return Path("/lib/modules") / image.name.removeprefix("vmlinuz-")
+    return image.parent.parent / "lib/modules" / image.name.removeprefix("vmlinuz-")
 
 
 def missing() -> str:
@@ -110,7 +115,10 @@ def _initrd(image: Path, guest: str) -> bytes:
     order: list[str] = []
     for module in _MODULES:
         shown = subprocess.run(
-            ["/sbin/modprobe", "-S", release, "--show-depends", module], capture_output=True, text=True, check=True
+            ["/sbin/modprobe", "-d", str(image.parent.parent), "-S", release, "--show-depends", module],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         order += [line.split()[1] for line in shown.stdout.splitlines() if line.startswith("insmod")]
     order = list(dict.fromkeys(order))
@@ -131,7 +139,12 @@ def run_in_guest(
     image, program = newest_kernel(), _virtiofsd()
     assert image is not None and program is not None, missing()
     exported = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in (environment or {}).items())
-    guest = _GUEST.format(environment=exported, directory=shlex.quote(str(ROOT)), command=shlex.join(command))
+    guest = _GUEST.format(
+        environment=exported,
+        modules=_modules_of(image).parent,
+        directory=shlex.quote(str(ROOT)),
+        command=shlex.join(command),
+    )
     started = time.monotonic()
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nxt-qemu-")))
