@@ -44,7 +44,7 @@ step() {
         unused) run unused "$python" -m deptry . ;;
         layout) run layout "$python" -m pytest -q -p no:cacheprovider tests/test_layout.py ;;
         shell) run shell shellcheck scripts/*.sh .ci/run ;;
-        tests) run tests "$python" -m pytest ;;
+        tests) run tests "$python" -m pytest -q -n "$(nproc)" ;;
         bench) run bench bench ;;
         all) for each in format lint types imports unused layout shell; do step "$each"; done ;;
         *)
