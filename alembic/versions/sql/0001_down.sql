@@ -1,6 +1,6 @@
 DROP TABLE audit_head, audit_log, peer_status, drift, applied, changes, group_members, groups, preshared_keys,
     peer_addresses, peers, interface_addresses, interfaces, sessions, users, nodes, key_checks, settings;
-DROP FUNCTION audit_append, audit_bytes, audit_field, audit_refuse;
+DROP FUNCTION audit_append, audit_bytes, audit_field, audit_refuse, is_list, is_plain;
 DO $$
 DECLARE
     name text;

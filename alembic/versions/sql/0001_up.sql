@@ -1,5 +1,18 @@
 CREATE EXTENSION IF NOT EXISTS btree_gist;
 
+-- Text for people, of one line: no control character, line or paragraph separator, bidi control or zero-width
+-- character. The code points are named, since what a character class holds depends on the database's locale.
+CREATE FUNCTION is_plain(value text, longest integer) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT char_length(value) <= longest
+        AND value !~ '[\u0001-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]'
+$$;
+
+-- A list of one dimension in which every item matches and none is NULL.
+CREATE FUNCTION is_list(value text[], most integer, pattern text) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT cardinality(value) <= most AND coalesce(array_ndims(value), 1) = 1
+        AND (SELECT coalesce(bool_and(coalesce(item ~ pattern, false)), true) FROM unnest(value) AS item)
+$$;
+
 CREATE TABLE settings (
     key   text PRIMARY KEY CHECK (key <> ''),
     value jsonb NOT NULL
@@ -27,14 +40,14 @@ CREATE TABLE nodes (
 CREATE TABLE users (
     id            uuid PRIMARY KEY,
     name          text NOT NULL CHECK (name ~ '^[a-z0-9][a-z0-9._-]{0,62}$'),
-    email         text NOT NULL CHECK (email ~ '^[^@[:space:][:cntrl:]]+@[^@[:space:][:cntrl:]]+$' AND length(email) <= 254),
+    email         text NOT NULL CHECK (email ~ '^[^@[:space:]]+@[^@[:space:]]+$' AND is_plain(email, 254)),
     role          text NOT NULL CHECK (role IN ('super_admin', 'admin', 'operator', 'auditor', 'viewer')),
     password_hash text CHECK (password_hash ~ '^\$argon2id\$'),
     enabled       boolean NOT NULL DEFAULT true,
     failures      integer NOT NULL DEFAULT 0 CHECK (failures >= 0),
     locked_until  timestamptz,
     last_login_at timestamptz,
-    last_login_from text NOT NULL DEFAULT '',
+    last_login_from text NOT NULL DEFAULT '' CHECK (is_plain(last_login_from, 64)),
     version       integer NOT NULL DEFAULT 1 CHECK (version >= 1),
     created_at    timestamptz NOT NULL DEFAULT now(),
     updated_at    timestamptz NOT NULL DEFAULT now()
@@ -47,8 +60,8 @@ CREATE TABLE sessions (
     user_id      uuid NOT NULL REFERENCES users ON DELETE CASCADE,
     token_hash   bytea NOT NULL UNIQUE CHECK (octet_length(token_hash) = 32),
     surface      text NOT NULL CHECK (surface IN ('tui', 'cli', 'web', 'api')),
-    address      text NOT NULL DEFAULT '' CHECK (length(address) <= 64),
-    agent        text NOT NULL DEFAULT '' CHECK (length(agent) <= 256),
+    address      text NOT NULL DEFAULT '' CHECK (is_plain(address, 64)),
+    agent        text NOT NULL DEFAULT '' CHECK (is_plain(agent, 256)),
     created_at   timestamptz NOT NULL,
     last_seen_at timestamptz NOT NULL,
     expires_at   timestamptz NOT NULL CHECK (expires_at > created_at),
@@ -61,8 +74,8 @@ CREATE TABLE interfaces (
     node_id       uuid NOT NULL REFERENCES nodes,
     name          text NOT NULL CHECK (name ~ '^[a-z][a-z0-9_-]{0,14}$'),
     listen_port   integer NOT NULL CHECK (listen_port BETWEEN 1 AND 65535),
-    endpoint      text NOT NULL DEFAULT '' CHECK (length(endpoint) <= 260),
-    dns           text[] NOT NULL DEFAULT '{}' CHECK (cardinality(dns) <= 8),
+    endpoint      text NOT NULL DEFAULT '' CHECK (endpoint ~ '^[][A-Za-z0-9_.:-]*$' AND length(endpoint) <= 260),
+    dns           text[] NOT NULL DEFAULT '{}' CHECK (is_list(dns, 8, '^[A-Za-z0-9.:-]{1,253}$')),
     mtu           integer NOT NULL DEFAULT 1420 CHECK (mtu BETWEEN 1280 AND 9000),
     policy        text NOT NULL DEFAULT 'allow' CHECK (policy IN ('allow', 'deny')),
     policy_egress text NOT NULL DEFAULT 'allow' CHECK (policy_egress IN ('allow', 'deny')),
@@ -71,7 +84,7 @@ CREATE TABLE interfaces (
     nat           boolean NOT NULL DEFAULT false,
     enabled       boolean NOT NULL DEFAULT true,
     private_key   bytea NOT NULL CHECK (octet_length(private_key) > 60),
-    public_key    bytea NOT NULL CHECK (octet_length(public_key) = 32),
+    public_key    bytea NOT NULL CHECK (octet_length(public_key) = 32 AND public_key <> decode(repeat('00', 32), 'hex')),
     revision      bigint NOT NULL DEFAULT 0,
     version       integer NOT NULL DEFAULT 1 CHECK (version >= 1),
     created_at    timestamptz NOT NULL,
@@ -95,24 +108,28 @@ CREATE TABLE interface_addresses (
     CONSTRAINT interface_addresses_interface_fkey FOREIGN KEY (interface_id, node_id) REFERENCES interfaces (id, node_id) ON DELETE CASCADE,
     CONSTRAINT interface_addresses_position_key UNIQUE (interface_id, position),
     CONSTRAINT interface_addresses_overlap EXCLUDE USING gist (node_id WITH =, network inet_ops WITH &&),
-    CONSTRAINT interface_addresses_length_check CHECK (masklen(address) >= CASE family(address) WHEN 4 THEN 8 ELSE 16 END)
+    CONSTRAINT interface_addresses_length_check CHECK (masklen(address) >= CASE family(address) WHEN 4 THEN 8 ELSE 16 END),
+    -- Not the network's own address nor, in IPv4, its broadcast address; /31 and /127 have neither (RFC 3021, 6164).
+    CONSTRAINT interface_addresses_host_check CHECK (
+        masklen(address) >= CASE family(address) WHEN 4 THEN 31 ELSE 127 END
+        OR (host(address) <> host(network(address)) AND (family(address) = 6 OR host(address) <> host(broadcast(address)))))
 );
 
 CREATE TABLE peers (
     id            uuid PRIMARY KEY,
     interface_id  uuid NOT NULL,
     node_id       uuid NOT NULL,
-    name          text NOT NULL CHECK (name ~ '^[^[:cntrl:]]{1,64}$' AND name = btrim(name)),
-    public_key    bytea NOT NULL CHECK (octet_length(public_key) = 32),
+    name          text NOT NULL CHECK (is_plain(name, 64) AND name = btrim(name) AND name <> ''),
+    public_key    bytea NOT NULL CHECK (octet_length(public_key) = 32 AND public_key <> decode(repeat('00', 32), 'hex')),
     private_key   bytea CHECK (octet_length(private_key) > 60),
-    allowed_ips   text[] NOT NULL DEFAULT '{}' CHECK (cardinality(allowed_ips) <= 256),
-    endpoint      text NOT NULL DEFAULT '' CHECK (length(endpoint) <= 260),
-    peer_endpoint text NOT NULL DEFAULT '' CHECK (length(peer_endpoint) <= 260),
+    allowed_ips   text[] NOT NULL DEFAULT '{}' CHECK (is_list(allowed_ips, 256, '^[0-9a-f.:]+/[0-9]+$') AND allowed_ips::cidr[] IS NOT NULL),
+    endpoint      text NOT NULL DEFAULT '' CHECK (endpoint ~ '^[][A-Za-z0-9_.:-]*$' AND length(endpoint) <= 260),
+    peer_endpoint text NOT NULL DEFAULT '' CHECK (peer_endpoint ~ '^[][A-Za-z0-9_.:-]*$' AND length(peer_endpoint) <= 260),
     keepalive     integer NOT NULL DEFAULT 0 CHECK (keepalive BETWEEN 0 AND 65535),
-    dns           text[] CHECK (cardinality(dns) <= 8),
+    dns           text[] CHECK (is_list(dns, 8, '^[A-Za-z0-9.:-]{1,253}$')),
     mtu           integer CHECK (mtu BETWEEN 1280 AND 9000),
-    owner         text NOT NULL DEFAULT '' CHECK (owner ~ '^[^[:cntrl:]]{0,128}$'),
-    notes         text NOT NULL DEFAULT '' CHECK (length(notes) <= 2000),
+    owner         text NOT NULL DEFAULT '' CHECK (is_plain(owner, 128)),
+    notes         text NOT NULL DEFAULT '' CHECK (is_plain(notes, 2000)),
     quota_bytes   bigint CHECK (quota_bytes > 0),
     expires_at    timestamptz,
     enabled       boolean NOT NULL DEFAULT true,
@@ -161,7 +178,7 @@ CREATE INDEX preshared_keys_peer_id_idx ON preshared_keys (peer_id);
 CREATE TABLE groups (
     id         uuid PRIMARY KEY,
     node_id    uuid NOT NULL REFERENCES nodes,
-    name       text NOT NULL CHECK (name ~ '^[^[:cntrl:]]{1,64}$' AND name = btrim(name)),
+    name       text NOT NULL CHECK (is_plain(name, 64) AND name = btrim(name) AND name <> ''),
     created_at timestamptz NOT NULL,
     CONSTRAINT groups_node_name_key UNIQUE (node_id, name)
 );
@@ -192,7 +209,8 @@ CREATE TABLE applied (
     result    text NOT NULL CHECK (result IN ('applied', 'failed')),
     detail    text NOT NULL DEFAULT '' CHECK (length(detail) <= 1000),
     at        timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (node_id, object_id)
+    PRIMARY KEY (node_id, object_id),
+    CONSTRAINT applied_words_check CHECK (result = 'applied' OR detail <> '')
 );
 
 CREATE TABLE drift (
@@ -207,7 +225,8 @@ CREATE TABLE drift (
     status       text NOT NULL CHECK (status IN ('open', 'repaired', 'adopted', 'reverted', 'ignored', 'gone')),
     since        timestamptz NOT NULL,
     decided_at   timestamptz,
-    decided_by   text NOT NULL DEFAULT ''
+    decided_by   text NOT NULL DEFAULT '',
+    CONSTRAINT drift_decided_check CHECK ((status = 'open') = (decided_at IS NULL))
 );
 CREATE UNIQUE INDEX drift_live_key ON drift (interface_id, coalesce(public_key, ''::bytea), field) WHERE status IN ('open', 'ignored');
 CREATE INDEX drift_node_id_idx ON drift (node_id, status);
@@ -316,8 +335,11 @@ BEGIN
             BEGIN
                 EXECUTE format('CREATE ROLE %I NOLOGIN', missing);
                 EXECUTE format('GRANT %I TO CURRENT_USER', missing);
-            EXCEPTION WHEN insufficient_privilege THEN
-                RAISE NOTICE 'role % could not be created', missing;
+            EXCEPTION
+                WHEN insufficient_privilege THEN
+                    RAISE NOTICE 'role % could not be created', missing;
+                WHEN duplicate_object OR unique_violation THEN
+                    NULL; -- another hub of this server made it at the same moment
             END;
         END IF;
     END LOOP;
