@@ -102,14 +102,16 @@ def answer(shared: Shared, verb: Verb, a: int, b: int) -> Reply:
             return Reply(Code.OK if done else Code.PENDING, shared.peers_sampled, _micros(began), shared.rows_written)
         shared.wanted = max(shared.wanted, a)
         shared.asked_full |= a == 0
+        shared.retry = shared.database is False
+        misses = shared.misses
         shared.changed.notify_all()
         shared.changed.wait_for(
-            lambda: (a and shared.applied >= a) or shared.stopping or shared.database is False, b / 1000
+            lambda: (a and shared.applied >= a) or shared.stopping or shared.misses > misses, b / 1000
         )
         if shared.applied >= a:
             return Reply(Code.OK, shared.applied, shared.failures, shared.operations, _micros(began))
         return Reply(
-            Code.PENDING if shared.database else Code.DATABASE, shared.applied, shared.failures, 0, _micros(began)
+            Code.DATABASE if shared.database is False else Code.PENDING, shared.applied, shared.failures, 0, _micros(began)
         )
 
 
@@ -133,7 +135,7 @@ def _loop(reconciler: Reconciler, kernel: LocalKernel, shared: Shared) -> None:
             elif reconciler.memory.desired is None or shared.wanted > reconciler.memory.desired.revision:
                 reconciler.follow()
                 next_expiry = 0.0
-            if now >= next_beat:
+            if now >= next_beat or shared.retry:
                 was_away = shared.database is False
                 reconciler.heartbeat()
                 next_full = 0.0 if was_away and shared.database else next_full
@@ -181,7 +183,12 @@ def _wait(shared: Shared, reconciler: Reconciler, watch: _LinkWatch, due: float,
         known = reconciler.memory.desired.revision if reconciler.memory.desired else 0
         hint = shared.wanted > known and shared.database
         return (
-            hint or shared.stopping or shared.asked_full or watch.pending() or shared.sample_asked > shared.sample_done
+            hint
+            or shared.retry
+            or shared.stopping
+            or shared.asked_full
+            or watch.pending()
+            or shared.sample_asked > shared.sample_done
         )
 
     seconds = min(due - time.monotonic(), expiry - time.time())

@@ -81,7 +81,8 @@ class Reconciler:
 
     def _say_database(self, answers: bool) -> None:
         with self.shared.changed:
-            self.shared.database = answers
+            self.shared.database, self.shared.retry = answers, False
+            self.shared.misses += not answers
             self.shared.changed.notify_all()
 
     # -- everything

@@ -23,6 +23,10 @@ class Shared:
     operations: int = 0
     database: bool | None = None
     """Whether the database answered last time; None before the first try."""
+    misses: int = 0
+    """How often the database was tried in vain."""
+    retry: bool = False
+    """A hint came while the database was away: somebody reaches it, so it is worth another try at once."""
     sample_asked: int = 0
     sample_done: int = 0
     peers_sampled: int = 0
