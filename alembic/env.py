@@ -1,9 +1,9 @@
 """Runs migrations on the connection that ``nexushub.db.upgrade`` hands over; there is no offline mode."""
 
-from alembic import context
 from sqlmodel import SQLModel
 
 import nexushub.models  # noqa: F401  (fills the metadata)
+from alembic import context
 
 connection = context.config.attributes["connection"]
 context.configure(

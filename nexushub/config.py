@@ -135,11 +135,9 @@ def _read(path: Path) -> dict[str, str]:
             raise Configuration(
                 f"{path}: {key}", "there is no such setting", hint=f"Did you mean {near[0]}?" if near else ""
             )
-        if isinstance(value, list):
-            value = ",".join(str(item) for item in value)
         if isinstance(value, dict | float | bool):
             raise Configuration(f"{path}: {key}", "it must be a string, a number or a list")
-        values[key] = str(value)
+        values[key] = ",".join(map(str, value)) if isinstance(value, list) else str(value)
     return values
 
 

@@ -46,7 +46,7 @@ def searchable(value: str) -> bool:
 
 
 def search(field: str, value: str) -> str:
-    if not searchable(value) or len(value) > 200:  # noqa: PLR2004  (longer than any name or list of addresses)
+    if not searchable(value) or len(value) > 200:
         raise Invalid(field, value[:200], "it must be at most 200 characters of text")
     return value
 
@@ -112,7 +112,7 @@ def interface_addresses(given: Iterable[str]) -> list[InterfaceAddress]:
     found = [parsed("address", item, values.parse_interface_address) for item in given]
     if not found:
         raise Invalid("address", None, "an interface needs one, such as 10.8.0.1/24")
-    if len(found) > 16:  # noqa: PLR2004  (interface_addresses.position)
+    if len(found) > 16:
         raise Invalid("address", len(found), "at most 16 are taken")
     networks = [ipaddress.ip_interface(item).network for item in found]
     for i, one in enumerate(networks):
@@ -133,7 +133,7 @@ def dns(given: Iterable[str]) -> list[str]:
 def _dns(item: str) -> str:
     if re.fullmatch(r"[0-9.]+", item) or ":" in item:
         return parsed("dns", item, values.parse_address)
-    if len(item) > 253 or not re.fullmatch(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*", item):  # noqa: PLR2004
+    if len(item) > 253 or not re.fullmatch(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*", item):
         raise Invalid("dns", item, "it is neither an address nor a search domain")
     return item
 

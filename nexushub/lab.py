@@ -13,6 +13,7 @@ import secrets
 import socket
 import sys
 import time
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -26,7 +27,6 @@ from nexushub.labnet import Record, Site, Topology
 if TYPE_CHECKING:
     from nexushub.work import Hub
 
-PREFIX = "lab"
 ADMIN = "admin"
 PORT = 51820
 NETWORKS = ("10.66.0.1/24", "fd66::1/64")
@@ -63,14 +63,21 @@ class Seen:
     clients: tuple[Client, ...]
 
 
-def start(settings: config.Settings, *, clients: int = 3, prefix: str = PREFIX) -> Record:
+def prefix_of(settings: config.Settings) -> str:
+    """What the lab's namespaces and links begin with: ``lab``, or for another run directory something of its own,
+    so that two of them on a machine don't meet."""
+    standard = config.load({}, file=Path(os.devnull)).run_dir
+    return "lab" if settings.run_dir == standard else f"lab{zlib.crc32(bytes(settings.run_dir)) % 0x10000:04x}-"
+
+
+def start(settings: config.Settings, *, clients: int = 3) -> Record:
     """Make a lab and wait until every client has shaken hands with the hub; about five seconds for three.
 
     ``Conflict`` when there is one already, whole or in part. What fails half-way is taken down again before the
     error goes on.
     """
     with _locked(settings):
-        path = _record_path(settings)
+        path, prefix = _record_path(settings), prefix_of(settings)
         if labnet.load(path) is not None:
             raise Conflict("lab", prefix, "one that is there already", hint="Remove it with: nexushub lab down")
         topology = Topology(prefix, clients)

@@ -69,7 +69,7 @@ def _key(settings: Settings) -> tuple[Any, Finding]:
 def _database(settings: Settings, keyring: Any) -> Iterator[Finding]:
     import psycopg  # noqa: PLC0415  (100 ms)
 
-    from nexushub import boot, db  # noqa: PLC0415
+    from nexushub import boot, db  # noqa: PLC0415  (psycopg: only doctor asks)
 
     dsn = settings.database_url or f"host={settings.run_dir / 'pg'} port=5432 dbname=nexushub user=nexushub_owner"
     if settings.embedded_database and not (settings.run_dir / "pg").exists():
@@ -116,7 +116,7 @@ def _database(settings: Settings, keyring: Any) -> Iterator[Finding]:
 
 
 def _agent(settings: Settings) -> Finding:
-    from nexushub.kernel.remote import AgentClient  # noqa: PLC0415
+    from nexushub.kernel.remote import AgentClient  # noqa: PLC0415  (only doctor asks)
 
     try:
         reply = AgentClient(settings.agent_socket).status()

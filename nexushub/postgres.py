@@ -251,7 +251,7 @@ def _running(directory: Path) -> Path | None:
         pid = int(lines[0])
     except (FileNotFoundError, IndexError, ValueError):
         return None
-    if pid > 0 and _works_in(pid, directory / "data") and len(lines) > 4 and lines[4]:  # noqa: PLR2004  (the fifth line)
+    if pid > 0 and _works_in(pid, directory / "data") and len(lines) > 4 and lines[4]:
         return Path(lines[4])
     return None
 

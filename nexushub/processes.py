@@ -34,7 +34,7 @@ def started_at(pid: int) -> int | None:
 
 
 def end(pid: int, started: int, *, first: signal.Signals = signal.SIGTERM, patience: float = 10.0) -> None:
-    """End a process: asked with ``first``, killed after ``patience`` seconds. Another with the same id is left alone."""
+    """End a process: asked with ``first``, killed after ``patience`` seconds. Another one of that id is left alone."""
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:

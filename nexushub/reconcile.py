@@ -111,7 +111,9 @@ class _Changes:
     additions: list[Operation]
 
 
-def _peer_changes(desired: InterfaceSpec, known: dict[Key, PeerState], leave: Leave, redial: frozenset[Key]) -> _Changes:
+def _peer_changes(
+    desired: InterfaceSpec, known: dict[Key, PeerState], leave: Leave, redial: frozenset[Key]
+) -> _Changes:
     """Peers that differ. The loop is written for 10 000 peers that don't: no call for any of them."""
     changes = _Changes([], [])
     get = known.get
@@ -126,20 +128,18 @@ def _peer_changes(desired: InterfaceSpec, known: dict[Key, PeerState], leave: Le
             or spec.preshared_key != state.preshared_key
             or (spec.endpoint is not None and (state.endpoint is None or key in redial))
         ):
-            _changed_peer(changes, desired.name, spec, state, leave, redial)
+            _changed_peer(changes, desired.name, spec, state, leave=leave, redial=redial)
     return changes
 
 
 def _new_peer(name: str, spec: PeerSpec) -> SetPeer:
     # A preshared key of None is sent as CLEAR all the same: a key that is removed and added again by
     # somebody else in between must not keep the other's.
-    return SetPeer(
-        name, spec.public_key, spec.allowed_ips, spec.preshared_key or CLEAR, spec.keepalive, spec.endpoint
-    )
+    return SetPeer(name, spec.public_key, spec.allowed_ips, spec.preshared_key or CLEAR, spec.keepalive, spec.endpoint)
 
 
 def _changed_peer(
-    changes: _Changes, name: str, spec: PeerSpec, state: PeerState, leave: Leave, redial: frozenset[Key]
+    changes: _Changes, name: str, spec: PeerSpec, state: PeerState, *, leave: Leave, redial: frozenset[Key]
 ) -> None:
     """Append the one or two operations for a peer that is there and differs in something."""
     key = spec.public_key
@@ -207,7 +207,9 @@ def _addresses(
     yield from (RemoveAddress(name, address) for address in gone)
     networks = {ipaddress.ip_interface(address).network for address in gone}
     if networks:
-        yield from (AddAddress(name, address) for address in want if ipaddress.ip_interface(address).network in networks)
+        yield from (
+            AddAddress(name, address) for address in want if ipaddress.ip_interface(address).network in networks
+        )
 
 
 # -- drift, for people
@@ -251,7 +253,9 @@ def differences(desired: InterfaceSpec | None, observed: InterfaceState | None) 
     for key in sorted(desired.peers.keys() | observed.peers.keys()):
         spec, state = desired.peers.get(key), observed.peers.get(key)
         if spec is None or state is None:
-            found.append(Difference(key, "peer", "absent" if spec is None else "present", "absent" if spec else "present"))
+            found.append(
+                Difference(key, "peer", "absent" if spec is None else "present", "absent" if spec else "present")
+            )
         else:
             found += _peer_differences(spec, state)
     return found
@@ -278,6 +282,8 @@ def _peer_differences(spec: PeerSpec, state: PeerState) -> Iterator[Difference]:
         yield Difference(key, "allowed_ips", _listed(spec.allowed_ips), _listed(state.allowed_ips))
     if spec.preshared_key != state.preshared_key:
         both = spec.preshared_key is not None and state.preshared_key is not None
-        yield Difference(key, "preshared_key", _secret(spec.preshared_key), "other" if both else _secret(state.preshared_key))
+        yield Difference(
+            key, "preshared_key", _secret(spec.preshared_key), "other" if both else _secret(state.preshared_key)
+        )
     if spec.keepalive != state.keepalive:
         yield Difference(key, "keepalive", str(spec.keepalive), str(state.keepalive))

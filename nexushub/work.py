@@ -18,16 +18,32 @@ from uuid import UUID
 
 import psycopg
 from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import Session
 
 from nexushub import db
 from nexushub.config import Settings
-from nexushub.errors import NexusError, Unavailable
+from nexushub.errors import Conflict, NexusError, Unavailable
 from nexushub.kernel.remote import AgentClient, Code
 from nexushub.secrets import Keyring
 from nexushub.views import Actor, Truth
 
 log = logging.getLogger(__name__)
+
+# The only way to write the log: the database's function looks the actor of a session up by itself.
+_APPEND = text(
+    "SELECT audit_append(:session, :actor, :source, :action, :kind, :target, :name, :result, CAST(:detail AS jsonb))"
+)
+_RAISE = text("UPDATE nodes SET desired_revision = desired_revision + 1 WHERE id = :node RETURNING desired_revision")
+_REVISED = {
+    "interface": text("UPDATE interfaces SET revision = :r WHERE id = ANY(:ids)"),
+    "peer": text("UPDATE peers SET revision = :r WHERE id = ANY(:ids)"),
+}
+_CHANGED = text(
+    "INSERT INTO changes (node_id, revision, kind, object_id, interface_id) SELECT :node, :r, *"
+    " FROM unnest(CAST(:kinds AS text[]), CAST(:ids AS uuid[]), CAST(:interfaces AS uuid[]))"
+)
 
 WAIT_MS = 3000
 """How long a change waits for the kernel before its answer says ``pending``."""
@@ -69,6 +85,7 @@ class Work:
         self._read_only = read_only
         self._wait_ms = wait_ms
         self._touched: dict[tuple[ObjectKind, UUID], UUID] = {}
+        self._records: list[dict[str, Any]] = []
         self.db: Session
 
     @property
@@ -87,13 +104,35 @@ class Work:
         self, action: str, kind: str = "", target_id: UUID | None = None, name: str = "", *,
         result: Literal["success", "failure", "denied"] = "success", **detail: Any,
     ) -> None:  # fmt: skip
-        """Append one row to the audit log, in this transaction. ``detail`` holds no secret."""
-        append_audit(self.db, self.actor, action, kind, target_id, name, result, detail)
+        """Append one row to the audit log, in this transaction. ``detail`` holds no secret.
+
+        It is written when the block ends: the chain's end is one row that every writer locks, and a Work that
+        held it while it waits for a peer's row could wait for a Work that has the peer and waits for the chain.
+        """
+        actor = self.actor
+        self._records.append({
+            "session": actor.session_id, "actor": actor.name, "source": f"{actor.source} {actor.address}".strip(),
+            "action": action, "kind": kind, "target": target_id, "name": name, "result": result,
+            "detail": json.dumps(detail, default=str),
+        })  # fmt: skip
+
+    def flush(self, field: str, value: object, existing: str) -> None:
+        """Write what is pending. What a constraint refuses, since somebody was faster, becomes this ``Conflict``."""
+        try:
+            self.db.flush()
+        except IntegrityError as error:
+            raise Conflict(field, value, existing, hint="Repeat the command.") from error
 
     def __enter__(self) -> Self:
         self.db = Session(self.hub.engine, expire_on_commit=False)
-        if self._read_only:
-            self.db.connection(execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True})
+        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if self._read_only else {}
+        try:
+            self.db.connection(execution_options=options)
+        except BaseException as error:
+            self.db.close()
+            if isinstance(error, SQLAlchemyError):
+                raise _away(error) from error
+            raise
         return self
 
     def __exit__(
@@ -103,6 +142,9 @@ class Work:
             if error is not None:
                 self.db.rollback()
                 return
+            self.db.flush()
+            for record in self._records:
+                self.db.connection().execute(_APPEND, record)
             revision = self._bump() if self._touched else 0
             self.db.commit()
         finally:
@@ -116,29 +158,13 @@ class Work:
         The UPDATE holds the node's row until the commit, so revisions become visible in order and the agent
         can ask for "everything after N" without missing one that commits late.
         """
-        self.db.flush()
-        revision: int = (
-            self.db.connection()
-            .execute(
-                text(
-                    "UPDATE nodes SET desired_revision = desired_revision + 1 WHERE id = :node RETURNING desired_revision"
-                ),
-                {"node": self.node_id},
-            )
-            .scalar_one()
-        )
-        ids = {kind: [i for k, i in self._touched if k == kind] for kind in ("interface", "peer")}
         run = self.db.connection().execute
-        run(text("UPDATE interfaces SET revision = :r WHERE id = ANY(:ids)"), {"r": revision, "ids": ids["interface"]})
-        run(text("UPDATE peers SET revision = :r WHERE id = ANY(:ids)"), {"r": revision, "ids": ids["peer"]})
-        run(
-            text("INSERT INTO changes (node_id, revision, kind, object_id, interface_id) SELECT :node, :r, * FROM unnest(CAST(:kinds AS text[]), CAST(:ids AS uuid[]), CAST(:interfaces AS uuid[]))"),
-            {
-                "node": self.node_id, "r": revision,
-                "kinds": [k for k, _ in self._touched], "ids": [i for _, i in self._touched],
-                "interfaces": list(self._touched.values()),
-            },
-        )  # fmt: skip
+        node = {"node": self.node_id}
+        revision: int = run(_RAISE, node).scalar_one()
+        for kind, statement in _REVISED.items():
+            run(statement, {"r": revision, "ids": [i for k, i in self._touched if k == kind]})
+        values = {"kinds": [k for k, _ in self._touched], "ids": [i for _, i in self._touched]}
+        run(_CHANGED, node | values | {"r": revision, "interfaces": list(self._touched.values())})
         return revision
 
     def _reconcile(self, revision: int) -> Truth:
@@ -171,22 +197,6 @@ class Work:
         return Truth(applied=False, failed="; ".join(dict.fromkeys(words))) if words else Truth()
 
 
-def append_audit(
-    session: Session, actor: Actor, action: str, kind: str, target_id: UUID | None, name: str,
-    result: str, detail: dict[str, Any],
-) -> None:  # fmt: skip
-    """Call the database's audit function, which alone may write the log."""
-    session.flush()
-    session.connection().execute(
-        text("SELECT audit_append(:session, :actor, :source, :action, :kind, :target, :name, :result, CAST(:detail AS jsonb))"),
-        {
-            "session": actor.session_id, "actor": actor.name, "source": f"{actor.source} {actor.address}".strip(),
-            "action": action, "kind": kind, "target": target_id, "name": name, "result": result,
-            "detail": json.dumps(detail, default=str),
-        },
-    )  # fmt: skip
-
-
 def record_refusal(hub: Hub, actor: Actor, action: str, error: NexusError) -> None:
     """Audit what was refused, in a transaction of its own, since the refused one was rolled back."""
     with hub.work(actor) as w:
@@ -194,7 +204,10 @@ def record_refusal(hub: Hub, actor: Actor, action: str, error: NexusError) -> No
 
 
 def make_engine(dsn: str, role: db.AppRole, *, size: int = 8) -> Engine:
-    """An engine whose pool checks each connection before use and waits at most five seconds for one."""
+    """An engine whose pool checks each connection before use and waits at most five seconds for one.
+
+    Its errors name no values: a row that was refused may hold a password's hash.
+    """
     engine = create_engine(
         "postgresql+psycopg://",
         creator=lambda: db.connect(dsn, role),
@@ -202,14 +215,32 @@ def make_engine(dsn: str, role: db.AppRole, *, size: int = 8) -> Engine:
         max_overflow=size,
         pool_timeout=5,
         pool_pre_ping=True,
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "handle_error")
     def _translate(context: Any) -> None:
         original = context.original_exception
-        if isinstance(original, psycopg.OperationalError) and context.is_disconnect:
+        if isinstance(original, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure):
             raise Unavailable(
-                "the database", "went away", hint="It is tried again by itself; repeat the command."
+                "the database", "had two changes wait for each other and stopped this one", hint="Repeat the command."
             ) from original
+        if isinstance(original, psycopg.errors.DiskFull):
+            raise Unavailable(
+                "the database", "has no room left on its disk", hint="Make room; nothing was changed."
+            ) from original
+        if isinstance(original, psycopg.OperationalError) and context.is_disconnect:
+            raise _away(original) from original
 
     return engine
+
+
+def _away(error: Exception) -> Unavailable:
+    if isinstance(error, PoolTimeout):
+        return Unavailable("the database", "has no connection free for this process", hint="Try again in a moment.")
+    words = "" if isinstance(error, psycopg.Error) else str(getattr(error, "orig", error)).strip().splitlines()[-1]
+    return Unavailable(
+        "the database",
+        f"can't be reached: {words}" if words else "went away",
+        hint="It is tried again by itself; repeat the command.",
+    )

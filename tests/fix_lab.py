@@ -59,15 +59,16 @@ def leftovers(prefix: str) -> Leftovers:
         tuple(path.name for path in Path("/run/netns").glob(f"{prefix}*")),
         tuple(line.split(":")[1].strip() for line in links if prefix in line),
         tuple(path.name for path in Path("/var/run/wireguard").glob(f"{prefix}*")),
-        tuple(_processes(prefix.encode())),
+        tuple(processes_with(prefix)),
     )
 
 
-def _processes(word: bytes) -> Iterator[str]:
+def processes_with(word: str) -> Iterator[str]:
+    """Command lines on this machine with that word in them, this process's own left out."""
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             words = (entry / "cmdline").read_bytes()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if word in words and int(entry.name) != os.getpid():
+        if word.encode() in words and int(entry.name) != os.getpid():
             yield words.replace(b"\0", b" ").decode(errors="replace")

@@ -19,7 +19,6 @@ from web import identity, problems, strict
 from web.api import BLUEPRINTS
 from web.problems import Problem
 
-PREFIX = "/api/v1"
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -56,7 +55,7 @@ def create_app(hub: Hub) -> Flask:
     app.register_error_handler(Exception, problems.from_bug)
     app.add_url_rule("/", "root", _root)
     for blueprint in BLUEPRINTS:
-        app.register_api(blueprint, url_prefix=PREFIX + (blueprint.url_prefix or ""))
+        app.register_api(blueprint)
     app.wsgi_app = _Encoded(app.wsgi_app)  # type: ignore[method-assign]  # how Flask wants a middleware mounted
     return app
 

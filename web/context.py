@@ -75,6 +75,6 @@ def expected(object_id: str, kind: str, name: str) -> int | None:
         return None
     for tag in given.split(","):
         tagged, dash, version = tag.strip().removeprefix("W/").strip('"').rpartition("-")
-        if dash and tagged == object_id and version.isascii() and version.isdigit() and len(version) < 10:  # noqa: PLR2004
+        if dash and tagged == object_id and version.isascii() and version.isdigit() and len(version) < 10:
             return int(version)
     raise Stale(kind, name)

@@ -61,7 +61,7 @@ def main() -> None:
     from web.app import create_app  # noqa: PLC0415  (imports this module's readers)
 
     # No route is called, so the application needs no hub.
-    FILE.write_text(document(create_app(None)))  # type: ignore[arg-type]
+    FILE.write_text(document(create_app(None)))  # type: ignore[arg-type]  # the document needs no hub
 
 
 if __name__ == "__main__":

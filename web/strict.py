@@ -33,7 +33,11 @@ class RefConverter(BaseConverter):
     regex = "[^/]+"
 
     def to_python(self, value: str) -> str:
-        return _plain(unquote(value, errors="strict")) if _decodes(value) else _bad_path()
+        try:
+            return _plain(unquote(value, errors="strict"))
+        except (UnicodeDecodeError, Invalid) as error:
+            # Only Werkzeug's own exceptions survive inside its router.
+            raise BadRequest("The path has a name that nothing can have.") from error
 
     def to_url(self, value: str) -> str:
         return quote(value, safe="")
@@ -86,21 +90,9 @@ def _walk(value: Any) -> None:
         elif isinstance(item, dict):
             for key in item:
                 _plain(key, name)
-            stack.extend((name or str(key), each) for key, each in item.items())
+            stack.extend((str(key), each) for key, each in item.items())
         elif isinstance(item, list):
             stack.extend((name, each) for each in item)
-
-
-def _decodes(value: str) -> bool:
-    try:
-        unquote(value, errors="strict")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _bad_path() -> NoReturn:
-    raise BadRequest("The path is not UTF-8.")
 
 
 def _plain(value: str, name: str = "") -> str:

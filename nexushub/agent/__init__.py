@@ -111,7 +111,11 @@ def answer(shared: Shared, verb: Verb, a: int, b: int) -> Reply:
         if shared.applied >= a:
             return Reply(Code.OK, shared.applied, shared.failures, shared.operations, _micros(began))
         return Reply(
-            Code.DATABASE if shared.database is False else Code.PENDING, shared.applied, shared.failures, 0, _micros(began)
+            Code.DATABASE if shared.database is False else Code.PENDING,
+            shared.applied,
+            shared.failures,
+            0,
+            _micros(began),
         )
 
 

@@ -34,7 +34,7 @@ class Verdict:
 
 def judge(
     wanted: WantedInterface, spec: InterfaceSpec, observed: InterfaceState | None,
-    settled: Mapping[UUID, int], held: Sequence[Held], ours_before: Collection[Key] = (),
+    *, settled: Mapping[UUID, int], held: Sequence[Held], ours_before: Collection[Key] = (),
 ) -> Verdict:  # fmt: skip
     """Sort the differences of one link. Pure.
 

@@ -146,7 +146,14 @@ class Reconciler:
             # A link without our alias: half-born by an agent that was killed, or foreign. CreateLink tells them apart.
             if self.db is not None and not (observed is not None and observed.owner is None):
                 idle = {p.spec.public_key for p in wanted.peers.values() if p.enabled and not p.active(now)}
-                verdict = judge(wanted, spec, observed, self.memory.settled, held, self.memory.revoked | idle)
+                verdict = judge(
+                    wanted,
+                    spec,
+                    observed,
+                    settled=self.memory.settled,
+                    held=held,
+                    ours_before=self.memory.revoked | idle,
+                )
                 self._leave[wanted.id] = verdict.leave
                 self._write_drift(wanted, verdict)
             out = apply_link(self.kernel, spec, observed, frozenset(self._leave.get(wanted.id, ())))

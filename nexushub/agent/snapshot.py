@@ -47,7 +47,7 @@ def load(path: Path, keyring: Keyring) -> tuple[UUID, Desired, float] | None:
         written = path.stat().st_mtime
     except FileNotFoundError:
         return None
-    if len(data) < 64:  # noqa: PLR2004  (node id, header, nonce and tag alone are longer)
+    if len(data) < 64:
         raise NexusError(
             f"The snapshot {path} is cut short.", hint="Remove it; it is written again when the database answers."
         )

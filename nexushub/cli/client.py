@@ -139,9 +139,9 @@ def ask(method: str, target: str, body: Any = None, *, if_match: str = "", timeo
         if where.server
         else _over_unix(where.socket, method, target, headers, data, timeout)
     )
-    if 200 <= reply.status < 300:  # noqa: PLR2004  (RFC 9110 section 15.3)
+    if 200 <= reply.status < 300:
         return reply
-    if reply.status == 401 and stored:  # noqa: PLR2004
+    if reply.status == 401 and stored:
         session.forget(where.key)
         raise SignIn(
             "The session has ended.",
@@ -214,11 +214,11 @@ def _parse(answer: bytes) -> Reply:
     head, end, body = answer.partition(b"\r\n\r\n")
     lines = head.decode("latin-1").split("\r\n")
     words = lines[0].split(" ", 2)
-    if not end or len(words) < 2 or not words[0].startswith("HTTP/1.") or not words[1].isdigit():  # noqa: PLR2004
+    if not end or len(words) < 2 or not words[0].startswith("HTTP/1.") or not words[1].isdigit():
         raise Unavailable("the server", "closed the connection before it had answered", hint="Its log may say why.")
     headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
     status = int(words[1])
-    if status != 204 and headers.get("content-length") != str(len(body)):  # noqa: PLR2004
+    if status != 204 and headers.get("content-length") != str(len(body)):
         raise Unavailable("the server", "closed the connection in the middle of its answer")
     return Reply(status, headers, body)
 

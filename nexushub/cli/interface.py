@@ -114,7 +114,7 @@ def delete(names: tuple[str, ...], yes: bool, dry_run: bool) -> int:
     views = [client.get("interfaces", name) for name in names]
     output.say(
         "\n".join(
-            f"{'Would delete' if dry_run else 'Deletes'} interface {v['name']}, {v['peers_total']} peers and their keys."
+            f"{'Would delete' if dry_run else 'Deletes'} {v['name']}, {v['peers_total']} peers and their keys."
             for v in views
         )
     )

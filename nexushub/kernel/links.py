@@ -85,6 +85,7 @@ class Links:
         self._route = IPRoute(strict_check=True, ext_ack=True)
 
     def close(self) -> None:
+        """Give up the netlink socket; links stay."""
         self._route.close()
 
     # -- reading
@@ -140,7 +141,7 @@ class Links:
         """The networks that we routed to this link, sorted; routes that others set don't appear."""
         found: list[Cidr] = []
         with _step("read routes", link.name):
-            for family, every in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+            for family, every in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):  # noqa: S104 - the default route, no socket
                 for message in self._route.get_routes(family=family, oif=link.index, proto=ROUTE_PROTOCOL):
                     if message["proto"] == ROUTE_PROTOCOL and message.get_attr("RTA_OIF") == link.index:
                         found.append(Cidr(f"{message.get_attr('RTA_DST') or every}/{message['dst_len']}"))
@@ -241,6 +242,7 @@ class Links:
             wait_until(lambda: not uapi.answers(link.name), "delete link", link.name, reason)
 
     def set_mtu(self, link: Link, mtu: int) -> None:
+        """Set the MTU, in bytes of payload."""
         with _step("set mtu", f"{link.name} {mtu}"):
             self._route.link("set", index=link.index, mtu=mtu)
 
@@ -261,6 +263,7 @@ class Links:
             self._route.addr("add", index=link.index, address=str(value.ip), prefixlen=prefix, **options)
 
     def remove_address(self, link: Link, address: InterfaceAddress) -> None:
+        """Take an address off the link; one that is gone is fine."""
         value = ipaddress.ip_interface(address)
         with _step("remove address", f"{address} on {link.name}"), _tolerating(errno.EADDRNOTAVAIL):
             prefix = value.network.prefixlen
@@ -279,6 +282,7 @@ class Links:
                 raise KernelError(error.op, error.target, error.reason, errno=error.errno, hint=hint) from error
 
     def remove_route(self, link: Link, network: Cidr) -> None:
+        """Remove our route to a network; one that is gone is fine."""
         with _step("remove route", f"{network} on {link.name}"), _tolerating(errno.ESRCH):
             self._route.route("del", **_route(link, network))
 

@@ -66,6 +66,7 @@ class LocalKernel:
         self._netlink: NetlinkDevices | None = None
 
     def close(self) -> None:
+        """Give up the sockets; links, peers and routes stay."""
         self._links.close()
         if self._netlink is not None:
             self._netlink.close()
@@ -164,7 +165,9 @@ class LocalKernel:
         link = self._ours(ours, pending[0].name)
         devices = self._devices(link)
         if devices is None:
-            raise KernelError("configure device", link.name, "its wireguard-go process does not answer", errno=errno.ECONNREFUSED)
+            raise KernelError(
+                "configure device", link.name, "its wireguard-go process does not answer", errno=errno.ECONNREFUSED
+            )
         batch = pending.copy()
         pending.clear()
         if devices is uapi:

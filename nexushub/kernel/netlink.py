@@ -23,10 +23,7 @@ from nexushub.kernel.port import RemovePeer, SetDevice, SetPeer
 from nexushub.kernel.values import Cidr, Endpoint, Key, PeerState, Sample, SecretKey
 
 _NESTED = nl.NLA_F_NESTED
-_GENL_CTRL = 16
-_CTRL_GETFAMILY = 3
-_CTRL_FAMILY_ID = 1
-_CTRL_FAMILY_NAME = 2
+_GENL_CTRL, _CTRL_GETFAMILY, _CTRL_FAMILY_ID, _CTRL_FAMILY_NAME = 16, 3, 1, 2
 _NLM_F_DUMP_INTR = 0x10
 _TYPE = 0x3FFF
 """An attribute's type without the two flag bits."""
@@ -37,15 +34,12 @@ _MESSAGE = 32_000
 """Bytes of peers in one message. An attribute's length has 16 bits, so the list of peers ends at 65 535."""
 _ALLOWED_IPS = 500
 """Allowed IPs of one peer in one message (20 to 32 bytes each); the rest follows in the next."""
-_RECEIVE = 1 << 18
-_TRIES = 5
+_RECEIVE, _TRIES = 1 << 18, 5
 
 _HEADER = struct.Struct("=IHHIIBBxx")
 _ATTRIBUTE = struct.Struct("=HH")
-_V4 = struct.Struct("=HHHHHxxHH4sHHBxxx")
-_V6 = struct.Struct("=HHHHHxxHH16sHHBxxx")
-_DUMP_V4 = struct.Struct("=HHBxxxHHHxxHH4s")
-_DUMP_V6 = struct.Struct("=HHBxxxHHHxxHH16s")
+_V4, _V6 = struct.Struct("=HHHHHxxHH4sHHBxxx"), struct.Struct("=HHHHHxxHH16sHHBxxx")
+_DUMP_V4, _DUMP_V6 = struct.Struct("=HHBxxxHHHxxHH4s"), struct.Struct("=HHBxxxHHHxxHH16s")
 _DUMP_PEER = struct.Struct("=HH32sHH32sHHqqHHHxxHHQHHQ")
 _DUMP_PEER_LAYOUT = (36, 1, 36, 2, 20, 6, 6, 5, 12, 8, 12, 7)
 _NO_KEY = bytes(32)
@@ -172,7 +166,8 @@ def _read_allowed(data: memoryview, start: int, end: int) -> Iterator[Cidr]:
         elif length == _V6.size:
             mask_length, mask_kind, mask, _, _, family, _, kind, raw = _DUMP_V6.unpack_from(data, start + 4)
         else:
-            mask_length = mask_kind = kind = 0
+            mask_length = mask_kind = kind = family = mask = 0
+            raw = b""
         if (mask_length, mask_kind & _TYPE, kind & _TYPE) != (5, 3, 2):
             found = {kind: bytes(data[a:b]) for kind, a, b in _attributes(data, start + 4, start + length)}
             family, raw, mask = struct.unpack("=H", found[1])[0], found[2], found[3][0]
@@ -280,6 +275,7 @@ class NetlinkDevices:
         self._family = 0
 
     def close(self) -> None:
+        """Give up the socket."""
         self._socket.close()
 
     def _request(self, family: int, command: int, flags: int, payload: bytes) -> Iterator[memoryview]:
@@ -327,18 +323,17 @@ class NetlinkDevices:
 
     def _dump(self, name: str, keys: Collection[bytes] | None = None) -> Dump:
         payload = _attribute(wg.WGDEVICE_A_IFNAME, name.encode() + b"\0")
-        for attempt in range(_TRIES):
+        for attempt in range(1, _TRIES + 1):
             dump = Dump()
             try:
                 for message in self._request(self._family_id(), wg.WG_CMD_GET_DEVICE, nl.NLM_F_DUMP, payload):
                     dump.add(message, 0, len(message), keys)
+                return dump
             except InterruptedError:
                 self._drain()
-                if attempt == _TRIES - 1:
+                if attempt == _TRIES:
                     raise
-                continue
-            break
-        return dump
+        raise AssertionError("the last try returns or raises")
 
     def _read(self, name: str, keys: Collection[bytes] | None = None) -> Dump:
         try:

@@ -25,6 +25,8 @@ class CreateLink:
 
 @dataclass(frozen=True, slots=True)
 class DeleteLink:
+    """Remove the link, with its peers and routes."""
+
     name: str
 
 
@@ -39,41 +41,55 @@ class SetDevice:
 
 @dataclass(frozen=True, slots=True)
 class SetMtu:
+    """Set the MTU, in bytes."""
+
     name: str
     mtu: int
 
 
 @dataclass(frozen=True, slots=True)
 class AddAddress:
+    """Put one of the hub's addresses on the link."""
+
     name: str
     address: InterfaceAddress
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveAddress:
+    """Take an address off the link."""
+
     name: str
     address: InterfaceAddress
 
 
 @dataclass(frozen=True, slots=True)
 class LinkUp:
+    """Bring the link up; the packet filter attaches before."""
+
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class AddRoute:
+    """Route a network behind a peer to the link."""
+
     name: str
     network: Cidr
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveRoute:
+    """Remove a route of ours."""
+
     name: str
     network: Cidr
 
 
 @dataclass(frozen=True, slots=True)
 class RemovePeer:
+    """Take a peer off the device; its sessions end with this."""
+
     name: str
     public_key: Key
 

@@ -24,6 +24,8 @@ MAX_WAIT_MS = 60_000
 
 
 class Verb(IntEnum):
+    """What can be asked."""
+
     RECONCILE = 1
     """Arguments: revision, milliseconds to wait. Results: applied revision, objects failed, operations sent, microseconds."""
     STATUS = 2
@@ -33,6 +35,8 @@ class Verb(IntEnum):
 
 
 class Code(IntEnum):
+    """How the agent answers."""
+
     OK = 0
     PENDING = 1
     """The revision is not applied yet; it will be."""
@@ -44,6 +48,8 @@ class Code(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
+    """An answer: the code, and four integers that mean what the verb says."""
+
     code: Code
     a: int = 0
     b: int = 0
@@ -51,6 +57,7 @@ class Reply:
     d: int = 0
 
     def pack(self) -> bytes:
+        """The record that goes over the socket."""
         return REPLY.pack(VERSION, self.code, self.a, self.b, self.c, self.d)
 
 
@@ -65,9 +72,11 @@ class AgentClient:
         return self._ask(Verb.RECONCILE, revision, wait_ms, timeout=wait_ms / 1000 + 2)
 
     def status(self) -> Reply:
+        """How far the agent is."""
         return self._ask(Verb.STATUS, 0, 0, timeout=2)
 
     def stats(self, wait_ms: int = 1000) -> Reply:
+        """Have the agent take a fresh sample of every device, and wait for it."""
         return self._ask(Verb.STATS, wait_ms, 0, timeout=wait_ms / 1000 + 2)
 
     def _ask(self, verb: Verb, a: int, b: int, *, timeout: float) -> Reply:
@@ -78,7 +87,11 @@ class AgentClient:
                 conn.send(REQUEST.pack(VERSION, verb, a, b))
                 data = conn.recv(REPLY.size)
             except (FileNotFoundError, ConnectionError) as error:
-                raise Unavailable("the agent", "is not running", hint="systemctl start nexushub-agent, or open the TUI, which brings its own.") from error
+                raise Unavailable(
+                    "the agent",
+                    "is not running",
+                    hint="systemctl start nexushub-agent, or open the TUI, which brings its own.",
+                ) from error
             except TimeoutError as error:
                 raise Unavailable("the agent", "does not answer in time") from error
             except PermissionError as error:
@@ -87,5 +100,9 @@ class AgentClient:
             raise Unavailable("the agent", "closed the connection", hint="Its log says why.")
         version, code, *values = REPLY.unpack(data)
         if version != VERSION:
-            raise Unavailable("the agent", f"speaks protocol {version}, this program {VERSION}", hint="Restart the agent after an upgrade.")
+            raise Unavailable(
+                "the agent",
+                f"speaks protocol {version}, this program {VERSION}",
+                hint="Restart the agent after an upgrade.",
+            )
         return Reply(Code(code), *values)

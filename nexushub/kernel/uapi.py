@@ -19,7 +19,17 @@ from nexushub.errors import KernelError
 from nexushub.kernel.port import RemovePeer, SetDevice, SetPeer
 from nexushub.kernel.values import Cidr, Endpoint, Key, PeerState, Sample, SecretKey
 
-__all__ = ["DIRECTORY", "answers", "listen_port", "owner_process", "read", "read_peers", "sample", "socket_path", "write"]
+__all__ = [
+    "DIRECTORY",
+    "answers",
+    "listen_port",
+    "owner_process",
+    "read",
+    "read_peers",
+    "sample",
+    "socket_path",
+    "write",
+]
 
 DIRECTORY = Path("/var/run/wireguard")
 MARK = "NEXUSHUB_LINK"

@@ -85,6 +85,7 @@ class SecretKey(bytes):
         return repr(self)
 
     def hex(self, *_: Any) -> NoReturn:
+        """Refused: hexadecimal would be a way out that nobody searches for."""
         raise TypeError("a secret key does not print itself; use reveal()")
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:

@@ -41,4 +41,5 @@ class Watch:
             seen = True
 
     def close(self) -> None:
+        """Give up the socket."""
         self._socket.close()

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
 from nexushub import fields, models
@@ -59,7 +58,7 @@ def assign(w: Work, parent: models.Interface, wanted: Sequence[Wanted]) -> None:
         rows += [_address(row, f"{a}/{32 if '.' in a else 128}", "address", n) for n, a in enumerate(ordered)]
         rows += [_address(row, n, "network", i) for i, n in enumerate(nets)]
     w.db.add_all(rows)
-    _flush(w, parent)
+    w.flush("networks", parent.name, "a peer that was made at the same moment")
 
 
 @public("called with the interface's row locked by a service that has checked")
@@ -128,7 +127,7 @@ def _usable(pool: models.InterfaceAddress, address: ipaddress.IPv4Address | ipad
     network = ipaddress.ip_network(str(pool.network))
     if network.prefixlen >= network.max_prefixlen - 1:
         return True
-    return address != network.network_address and not (network.version == 4 and address == network.broadcast_address)  # noqa: PLR2004
+    return address != network.network_address and not (network.version == 4 and address == network.broadcast_address)
 
 
 def _behind(given: Sequence[str]) -> list[str]:
@@ -199,15 +198,6 @@ def _address(row: models.Peer, network: str, kind: str, position: int) -> models
         kind=kind,
         position=position,
     )
-
-
-def _flush(w: Work, parent: models.Interface) -> None:
-    try:
-        w.db.flush()
-    except IntegrityError as error:
-        raise Conflict(
-            "networks", parent.name, "a peer that was made at the same moment", hint="Repeat the command."
-        ) from error
 
 
 seal(__name__)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import threading
 import unicodedata
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
@@ -64,11 +64,11 @@ def hash_password(password: str, *, context: tuple[str, ...] = ()) -> str:
     if len(normal) > PASSWORD_MAX:
         raise Invalid("password", None, f"it must have at most {PASSWORD_MAX} characters")
     lowered = normal.casefold()
-    if len(set(lowered)) < 5:  # noqa: PLR2004  (fewer than five different characters is no password)
+    if len(set(lowered)) < 5:
         raise Invalid("password", None, "it repeats a few characters")
     for word in ("nexushub", "wireguard", "password", *context):
-        rest = lowered.replace(word.casefold(), "") if len(word) > 3 else lowered  # noqa: PLR2004
-        if len(rest) < 8 and rest != lowered:  # noqa: PLR2004
+        rest = lowered.replace(word.casefold(), "") if len(word) > 3 else lowered
+        if len(rest) < 8 and rest != lowered:
             raise Invalid("password", None, f"it is little more than the word {word!r}")
     return _hash(normal)
 
@@ -222,11 +222,13 @@ def unlock_screen(hub: Hub, actor: Actor, password: str) -> SignedIn:
 
 
 class SessionView(View):
+    """A session as its owner sees it; ``current`` is the one that asks."""
+
     id: UUID
     surface: str
     address: str
-    created_at: models.datetime
-    last_seen_at: models.datetime
+    created_at: datetime
+    last_seen_at: datetime
     current: bool
 
 

@@ -47,6 +47,7 @@ def create(w: Work, name: str) -> GroupView:
         raise Conflict("name", clean, "a group that exists")
     row = models.Group(node_id=w.node_id, name=clean, created_at=w.now)
     w.db.add(row)
+    w.flush("name", clean, "a group that was made at the same moment")
     w.audit("group.create", "group", row.id, row.name)
     return GroupView(id=row.id, name=row.name, peers=[])
 
@@ -100,7 +101,7 @@ def set_members(w: Work, wanted: Sequence[tuple[UUID, Sequence[str]]], *, replac
 def _members(w: Work, ref: str | UUID, peers: Sequence[str | UUID], action: str, statement: str) -> GroupView:
     group = find(w, ref)
     found = {row.name: row.id for row in _peers(w, peers)}
-    w.db.connection().execute(text(statement), {"g": group.id, "p": list(found.values())})
+    w.db.connection().execute(text(statement), {"g": group.id, "p": sorted(found.values())})
     w.audit(action, "group", group.id, group.name, peers=sorted(found))
     return _view(w, group.id)
 

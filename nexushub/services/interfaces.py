@@ -7,12 +7,12 @@ checks here only give the clash its name.
 from __future__ import annotations
 
 import ipaddress
+import itertools
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
 from nexushub import fields, models
@@ -28,8 +28,18 @@ FIRST_PORT = 51820
 _EDITABLE = frozenset({"name", "addresses", "listen_port", "endpoint", "dns", "mtu", "policy", "policy_egress", "no_filter", "key_policy", "nat"})  # fmt: skip
 
 
+# An address of another interface would clash as well as a network behind one of its peers.
+_TAKEN = text(
+    "SELECT network::text FROM interface_addresses WHERE node_id = :n AND family(network) = 4"
+    " UNION SELECT network::text FROM peer_addresses WHERE node_id = :n AND kind = 'network' AND family(network) = 4"
+)
+
+
 class Suggestion(View):
-    """What the form proposes for a new interface: the next name, network and port that are free."""
+    """What the form proposes for a new interface: the next name, network and port that are free.
+
+    ``address`` is empty when no private network is left.
+    """
 
     name: str
     address: str
@@ -70,19 +80,15 @@ def suggest(w: Work) -> Suggestion:
     rows = w.db.exec(select(models.Interface).where(models.Interface.node_id == w.node_id)).all()
     names = {row.name for row in rows}
     ports = {row.listen_port for row in rows}
-    taken = [
-        ipaddress.ip_network(n)
-        for n in w.db.exec(
-            select(models.InterfaceAddress.network).where(models.InterfaceAddress.node_id == w.node_id)
-        ).all()
-        if n
-    ]
-    name = next(f"wg{i}" for i in range(1000) if f"wg{i}" not in names)
-    candidates = (ipaddress.ip_network(f"10.{8 + i // 256}.{i % 256}.0/24") for i in range(60000))
-    network = next(n for n in candidates if not any(n.overlaps(t) for t in taken if t.version == n.version))
+    taken = [ipaddress.ip_network(n) for n in w.db.connection().execute(_TAKEN, {"n": w.node_id}).scalars()]
+    name = next(f"wg{i}" for i in itertools.count() if f"wg{i}" not in names)
+    private = (f"10.{8 + i // 256}.{i % 256}.0/24" for i in range(248 * 256))
+    candidates = map(ipaddress.IPv4Network, itertools.chain(private, (f"192.168.{i}.0/24" for i in range(256))))
+    network = next((n for n in candidates if not any(n.overlaps(t) for t in taken if t.version == 4)), None)
     port = next(p for p in range(FIRST_PORT, 65536) if p not in ports)
     endpoint = next((values.parse_endpoint(row.endpoint).host for row in rows if row.endpoint), "")
-    return Suggestion(name=name, address=f"{network.network_address + 1}/24", listen_port=port, endpoint=endpoint)
+    address = f"{network.network_address + 1}/24" if network else ""
+    return Suggestion(name=name, address=address, listen_port=port, endpoint=endpoint)
 
 
 @needs("interface.create")
@@ -108,7 +114,7 @@ def create(
     row.private_key = w.keyring.seal("interfaces", "private_key", row.id, bytes(key))
     _check_name_and_port(w, row)
     w.db.add(row)
-    _flush(w, row)
+    w.flush("name", row.name, "an interface that was made at the same moment")
     _set_addresses(w, row, fields.interface_addresses(addresses))
     w.audit("interface.create", "interface", row.id, row.name, addresses=list(addresses), listen_port=port)
     w.touch("interface", row.id, row.id)
@@ -116,7 +122,7 @@ def create(
 
 
 @needs("interface.edit")
-def edit(w: Work, ref: str | UUID, *, version: int | None = None, **changes: Any) -> InterfaceView:
+def edit(w: Work, /, ref: str | UUID, *, version: int | None = None, **changes: Any) -> InterfaceView:
     """Change fields of an interface; those not named stay. ``Stale`` when ``version`` is not the present one."""
     unknown = changes.keys() - _EDITABLE
     if unknown:
@@ -143,7 +149,8 @@ def edit(w: Work, ref: str | UUID, *, version: int | None = None, **changes: Any
     if "addresses" in changes:
         before["addresses"] = _addresses(w, row.id)
         _set_addresses(w, row, fields.interface_addresses(changes["addresses"]))
-    return _changed(w, row, "interface.edit", before=before, after={k: changes[k] for k in before})
+    after = {name: _addresses(w, row.id) if name == "addresses" else getattr(row, name) for name in before}
+    return _changed(w, row, "interface.edit", before=before, after=after)
 
 
 @needs("interface.edit")
@@ -196,17 +203,10 @@ def _lock_node(w: Work) -> None:
 def _changed(w: Work, row: models.Interface, action: str, **detail: Any) -> InterfaceView:
     row.version += 1
     row.updated_at = w.now
-    _flush(w, row)
+    w.flush("name", row.name, "an interface that was made at the same moment")
     w.audit(action, "interface", row.id, row.name, **detail)
     w.touch("interface", row.id, row.id)
     return _view(w, row.id)
-
-
-def _flush(w: Work, row: models.Interface) -> None:
-    try:
-        w.db.flush()
-    except IntegrityError as error:
-        raise Conflict("name", row.name, "an interface that was made at the same moment") from error
 
 
 def _check_name_and_port(w: Work, row: models.Interface) -> None:
@@ -247,15 +247,36 @@ def _set_addresses(w: Work, row: models.Interface, addresses: Sequence[values.In
     ).first()  # fmt: skip
     if owner:
         raise Conflict("address", ", ".join(addresses), f"peer {owner[0]!r}, which has {owner[1]}")
+    _check_no_broadcast(w, row, addresses)
     w.db.connection().execute(text("DELETE FROM interface_addresses WHERE interface_id = :i"), {"i": row.id})
     w.db.add_all(
         models.InterfaceAddress(interface_id=row.id, node_id=row.node_id, address=address, position=position)
         for position, address in enumerate(addresses)
     )
-    try:
-        w.db.flush()
-    except IntegrityError as error:
-        raise Conflict("address", ", ".join(addresses), "an interface that was made at the same moment") from error
+    w.flush("address", ", ".join(addresses), "an interface that was made at the same moment")
+
+
+def _check_no_broadcast(w: Work, row: models.Interface, addresses: Sequence[values.InterfaceAddress]) -> None:
+    """A shorter or longer network has other ends: no peer may be left with an address that no host can have."""
+    ends = {}
+    for network in (ipaddress.ip_network(values.network_of(address)) for address in addresses):
+        if network.prefixlen < network.max_prefixlen - 1:
+            ends[str(network[0])] = network
+            if network.version == 4:
+                ends[str(network[-1])] = network
+    clash = w.db.connection().execute(
+        text(
+            "SELECT p.name, host(a.network) FROM peer_addresses a JOIN peers p ON p.id = a.peer_id"
+            " WHERE a.interface_id = :i AND a.kind = 'address' AND host(a.network) = ANY(:ends) LIMIT 1"
+        ),
+        {"i": row.id, "ends": list(ends)},
+    ).first()  # fmt: skip
+    if clash:
+        raise Conflict(
+            "address",
+            ", ".join(addresses),
+            f"peer {clash[0]!r}, whose {clash[1]} would be the network or broadcast address of {ends[clash[1]]}",
+        )
 
 
 def _check_network(w: Work, row: models.Interface, address: values.InterfaceAddress) -> None:

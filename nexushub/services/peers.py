@@ -107,7 +107,7 @@ def find(w: Work, ref: str | UUID, *, lock: bool = False) -> models.Peer:
 
 
 @needs("peer.create")
-def create(w: Work, *, interface: str | UUID, **given: Any) -> CreatedPeer:
+def create(w: Work, /, *, interface: str | UUID, **given: Any) -> CreatedPeer:
     """Make one peer and its file. See ``NewPeer`` for the fields."""
     return create_many(w, interface=interface, peers=[NewPeer(**given)])[0]
 
@@ -134,7 +134,7 @@ def create_many(w: Work, *, interface: str | UUID, peers: Sequence[NewPeer]) -> 
         secrets[row.id] = (private, psk)
     peerfields.check_keys(w, parent, made)
     w.db.add_all(made)
-    w.db.flush()
+    w.flush("name", ", ".join(row.name for row in made[:3]), "a peer that was made at the same moment")
     addresses.assign(w, parent, [(row, new.ip, new.networks) for row, new in zip(made, peers, strict=True)])
     for row in made:
         _store_psk(w, row, secrets[row.id][1])
@@ -150,7 +150,7 @@ def create_many(w: Work, *, interface: str | UUID, peers: Sequence[NewPeer]) -> 
 
 
 @needs("peer.edit")
-def edit(w: Work, ref: str | UUID, *, version: int | None = None, **changes: Any) -> PeerView:
+def edit(w: Work, /, ref: str | UUID, *, version: int | None = None, **changes: Any) -> PeerView:
     """Change fields of a peer; those not named stay. ``Stale`` when ``version`` is not the present one."""
     unknown = changes.keys() - _EDITABLE
     if unknown:
@@ -189,6 +189,8 @@ def set_enabled(w: Work, refs: Sequence[str | UUID], enabled: bool) -> list[Peer
 @needs("peer.delete")
 def delete(w: Work, refs: Sequence[str | UUID]) -> list[PeerView]:
     """Delete peers, in one transaction. The returned views are what they were; their addresses are free again."""
+    for interface_id in sorted({find(w, ref).interface_id for ref in refs}):
+        interfaces.find(w, interface_id, lock=True)  # whoever allocates there waits, or has waited for us
     found = _found(w, refs)
     views = _views(w, [row.id for row in found])
     for row in found:
@@ -287,7 +289,7 @@ def _audit_created(w: Work, parent: models.Interface, made: Sequence[models.Peer
 def _changed(w: Work, row: models.Peer, action: str, **detail: Any) -> PeerView:
     row.version += 1
     row.updated_at = w.now
-    w.db.flush()
+    w.flush("name", row.name, "a peer that was made at the same moment")
     w.audit(action, "peer", row.id, row.name, **detail)
     w.touch("peer", row.id, row.interface_id)
     return _views(w, [row.id])[0]

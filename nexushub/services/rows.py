@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import base64
 import ipaddress
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
+
+from sqlalchemy import RowMapping
 
 from nexushub.views import InterfaceView, PeerRow, PeerState, PeerView
 
@@ -78,7 +79,7 @@ LEFT JOIN applied ap ON ap.node_id = p.node_id AND ap.object_id = p.id
 WHERE p.node_id = :node"""
 
 
-def truth(row: Mapping[str, Any]) -> dict[str, Any]:
+def truth(row: RowMapping) -> dict[str, Any]:
     """Whether the kernel agrees with this row: ``applied``, ``pending`` with the reason, or ``failed``."""
     if row["ap_revision"] is not None and row["ap_revision"] >= row["revision"]:
         failed = row["ap_detail"] if row["ap_result"] == "failed" else None
@@ -92,7 +93,7 @@ def truth(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def interface_view(row: Mapping[str, Any]) -> InterfaceView:
+def interface_view(row: RowMapping) -> InterfaceView:
     """Map a row of ``INTERFACES``."""
     addresses = row["addresses"] or []
     free = [_hosts(address) - used for address, used in zip(addresses, row["used"] or [], strict=True)]
@@ -111,10 +112,10 @@ def _hosts(address: str) -> int:
     network = ipaddress.ip_interface(address).network
     if network.prefixlen >= network.max_prefixlen - 1:
         return network.num_addresses - 1
-    return network.num_addresses - (3 if network.version == 4 else 2)  # noqa: PLR2004
+    return network.num_addresses - (3 if network.version == 4 else 2)
 
 
-def peer_view(row: Mapping[str, Any]) -> PeerView:
+def peer_view(row: RowMapping) -> PeerView:
     """Map a row of ``PEERS``."""
     state: PeerState = row["state"]
     return PeerView(
@@ -132,8 +133,7 @@ def peer_view(row: Mapping[str, Any]) -> PeerView:
 
 def peer_row(row: Any) -> PeerRow:
     """Map a row of ``PEER_ROWS``, by position."""
-    verdict: Literal["applied", "pending", "failed"] = row[13]
-    return PeerRow(*row[:13], verdict, row[14], row[15])
+    return PeerRow._make(row)
 
 
 def _b64(raw: bytes) -> str:

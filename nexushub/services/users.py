@@ -93,7 +93,7 @@ def _create(w: Work, name: str, email: str, password: str, role: Role) -> UserVi
     if key in _RESERVED:
         raise Invalid("name", name, "it is reserved for NexusHub itself")
     address = email.strip()
-    if not _EMAIL.fullmatch(address) or len(address) > 254:  # noqa: PLR2004  (RFC 5321 section 4.5.3.1)
+    if not _EMAIL.fullmatch(address) or len(address) > 254:
         raise Invalid("email", email, "it is not an e-mail address")
     clash = w.db.exec(
         select(models.User).where(

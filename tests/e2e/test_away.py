@@ -7,6 +7,7 @@ import pytest
 from nexushub import labnet
 from nexushub.errors import NexusError
 from nexushub.services import health, peers
+from nexushub.services.peerfields import NewPeer
 from tests.fix_agent import LabHub, until
 from tests.fix_db import Database
 
@@ -17,9 +18,7 @@ def ours(lab: LabHub) -> str:
 
 def test_boots_from_the_snapshot_and_catches_up(lab_hub: LabHub, database: Database) -> None:
     with lab_hub.hub.work(lab_hub.root) as w:
-        made = peers.create_many(
-            w, interface=lab_hub.name, peers=[peers.NewPeer(name=n, psk=True) for n in ("alice", "bob")]
-        )
+        made = peers.create_many(w, interface=lab_hub.name, peers=[NewPeer(name=n, psk=True) for n in ("alice", "bob")])
     keys = {m.peer.name: m.peer.public_key for m in made}
     with lab_hub.hub.work(lab_hub.root) as w:
         peers.set_enabled(w, ["bob"], False)

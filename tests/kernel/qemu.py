@@ -137,7 +137,8 @@ def run_in_guest(
 ) -> Outcome:
     """Boot, run one command as root in the repository's directory, power off."""
     image, program = newest_kernel(), _virtiofsd()
-    assert image is not None and program is not None, missing()
+    assert image is not None, missing()
+    assert program is not None, missing()
     exported = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in (environment or {}).items())
     guest = _GUEST.format(
         environment=exported,
@@ -176,7 +177,14 @@ def _qemu(image: Path, work: Path, processors: int) -> list[str]:
     return [
         *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", str(processors)),
         *("-m", "1024", "-object", "memory-backend-memfd,id=mem,size=1024M,share=on", "-numa", "node,memdev=mem"),
-        *("-kernel", str(image), "-initrd", str(work / "initrd"), "-append", "console=ttyS0 quiet panic=-1 rcupdate.rcu_expedited=1"),
+        *(
+            "-kernel",
+            str(image),
+            "-initrd",
+            str(work / "initrd"),
+            "-append",
+            "console=ttyS0 quiet panic=-1 rcupdate.rcu_expedited=1",
+        ),
         *("-chardev", f"socket,id=fs,path={work}/fs", "-device", "vhost-user-fs-pci,chardev=fs,tag=root"),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *("-serial", f"file:{work}/console", "-serial", f"file:{work}/output", "-serial", f"file:{work}/result"),

@@ -39,7 +39,7 @@ def peer(
     )
 
 
-def hub(  # noqa: PLR0913 - every field of a specification, all by name
+def hub(
     name: str,
     *peers: PeerSpec,
     key: int = 1,

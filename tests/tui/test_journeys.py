@@ -335,7 +335,8 @@ async def test_lock_hides_everything_and_the_password_brings_it_back(opened: Ope
         assert isinstance(pilot.app.screen, Lock)
         await pilot.press(*PASSWORD, "enter")
         await settled(pilot)
-        assert pilot.app.screen is screen
+        shown_now: object = pilot.app.screen
+        assert shown_now is screen
 
 
 async def test_a_revoked_session_stops_at_the_next_action(

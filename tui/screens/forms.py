@@ -217,27 +217,25 @@ class InterfaceForm(FormScreen):
         self.dismiss()
 
 
+def _identity_fields(view: PeerView | None, names: Sequence[str], interface: str) -> tuple[list[Field], list[Field]]:
+    """What names a peer, and its keys: asked only where it can still be chosen."""
+    if view is not None:
+        return [Field("name", "Name", view.name, required=True)], []
+    about = "A name is enough. Paste several lines to add one peer for each."
+    first = [
+        Field("name", "Name", "", about, required=True, lines=True),
+        Field("interface", "Interface", interface, choices=names),
+    ]
+    keys = [
+        Field("psk", "Preshared key", "no", choices=YES_NO),
+        Field("public_key", "Public key", "", "Only if the client made its own key.", "made here"),
+    ]
+    return first, keys
+
+
 def peer_fields(view: PeerView | None, names: Sequence[str], interface: str) -> list[Field]:
-    if view is None:
-        first = [
-            Field(
-                "name",
-                "Name",
-                "",
-                "A name is enough. Paste several lines to add one peer for each.",
-                required=True,
-                lines=True,
-            ),
-            Field("interface", "Interface", interface, choices=names),
-        ]
-        values: dict[str, Any] = {}
-        psk = [
-            Field("psk", "Preshared key", "no", choices=YES_NO),
-            Field("public_key", "Public key", "", "Only if the client made its own key.", "made here"),
-        ]
-    else:
-        first, psk = [Field("name", "Name", view.name, required=True)], []
-        values = view.model_dump() | {"ip": view.addresses}
+    first, psk = _identity_fields(view, names, interface)
+    values: dict[str, Any] = {} if view is None else view.model_dump() | {"ip": view.addresses}
     listed = {name: ", ".join(values.get(name) or ()) for name in ("ip", "allowed_ips", "networks", "dns", "groups")}
     expires = values.get("expires_at")
     quota = values.get("quota_bytes")

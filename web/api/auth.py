@@ -12,7 +12,7 @@ from web import bodies
 from web.context import actor, answer, changing, hub, reading
 from web.identity import client_address, local_uid
 
-api = APIBlueprint("auth", __name__, url_prefix="/auth", abp_tags=[Tag(name="auth")])
+api = APIBlueprint("auth", __name__, url_prefix="/api/v1/auth", abp_tags=[Tag(name="auth")])
 
 
 @api.post("/login", responses={200: SignedIn}, security=[{}])

@@ -14,7 +14,7 @@ from nexushub.views import DriftView
 from web import bodies
 from web.context import answer, changing, reading
 
-api = APIBlueprint("drift", __name__, url_prefix="/drift", abp_tags=[Tag(name="drift")])
+api = APIBlueprint("drift", __name__, url_prefix="/api/v1/drift", abp_tags=[Tag(name="drift")])
 
 
 class DriftId(bodies.Lenient):

@@ -11,7 +11,7 @@ from nexushub.views import GroupView
 from web import bodies
 from web.context import answer, changing, reading
 
-api = APIBlueprint("groups", __name__, url_prefix="/groups", abp_tags=[Tag(name="groups")])
+api = APIBlueprint("groups", __name__, url_prefix="/api/v1/groups", abp_tags=[Tag(name="groups")])
 
 
 @api.get("", responses={200: bodies.GroupPage})

@@ -12,7 +12,7 @@ from nexushub.views import Check, Page, StatusView
 from web import bodies
 from web.context import answer, hub, reading
 
-api = APIBlueprint("health", __name__, abp_tags=[Tag(name="hub")])
+api = APIBlueprint("health", __name__, url_prefix="/api/v1", abp_tags=[Tag(name="hub")])
 
 
 class CheckPage(Page[Check]):

@@ -12,8 +12,8 @@ from nexushub.views import InterfaceView
 from web import bodies
 from web.context import answer, changing, expected, reading, told
 
-api = APIBlueprint("interfaces", __name__, url_prefix="/interfaces", abp_tags=[Tag(name="interfaces")])
-suggestion_api = APIBlueprint("suggestion", __name__, abp_tags=[Tag(name="interfaces")])
+api = APIBlueprint("interfaces", __name__, url_prefix="/api/v1/interfaces", abp_tags=[Tag(name="interfaces")])
+suggestion_api = APIBlueprint("suggestion", __name__, url_prefix="/api/v1", abp_tags=[Tag(name="interfaces")])
 
 
 @api.get("", responses={200: bodies.InterfacePage})

@@ -17,8 +17,8 @@ from nexushub.views import CreatedPeer, PeerRow, PeerView
 from web import bodies
 from web.context import answer, changing, expected, reading, told
 
-api = APIBlueprint("peers", __name__, url_prefix="/peers", abp_tags=[Tag(name="peers")])
-rows_api = APIBlueprint("peer_rows", __name__, abp_tags=[Tag(name="peers")])
+api = APIBlueprint("peers", __name__, url_prefix="/api/v1/peers", abp_tags=[Tag(name="peers")])
+rows_api = APIBlueprint("peer_rows", __name__, url_prefix="/api/v1", abp_tags=[Tag(name="peers")])
 
 
 class NewPeerOrPeers(RootModel[bodies.NewPeers | bodies.NewPeer]):

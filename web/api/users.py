@@ -10,7 +10,7 @@ from nexushub.services import users
 from web import bodies
 from web.context import answer, reading
 
-api = APIBlueprint("users", __name__, url_prefix="/users", abp_tags=[Tag(name="users")])
+api = APIBlueprint("users", __name__, url_prefix="/api/v1/users", abp_tags=[Tag(name="users")])
 
 
 @api.get("", responses={200: bodies.UserPage})
