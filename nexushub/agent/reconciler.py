@@ -24,6 +24,7 @@ from nexushub.agent.drift import Verdict, judge
 from nexushub.agent.report import Result
 from nexushub.agent.state import Memory, Shared, Touched, keys_of, merge
 from nexushub.errors import KernelError, NexusError
+from nexushub.kernel import nat
 from nexushub.kernel.local import LocalKernel
 from nexushub.kernel.port import DeleteLink
 from nexushub.kernel.values import Key
@@ -105,6 +106,7 @@ class Reconciler:
             return
         self._remove_leftovers(self.memory.desired)
         outcomes = {w.id: self._whole_link(w, held.get(w.id, [])) for w in self.memory.desired.interfaces.values()}
+        self._nat(self.memory.desired, outcomes)
         done = [
             r
             for w in self.memory.desired.interfaces.values()
@@ -165,6 +167,16 @@ class Reconciler:
         else:
             self.memory.seen[wanted.id] = dict(out.peers)
         return out
+
+    def _nat(self, desired: Desired, outcomes: dict[UUID, Outcome]) -> None:
+        """Forwarding and NAT follow the links. A refusal is the failure of each link that asked for it."""
+        asking = [w for w in desired.interfaces.values() if w.spec.nat and w.spec.up]
+        try:
+            nat.sync({w.spec.name: w.networks for w in asking}, self.snapshot_file.parent / "forwarding.json")
+        except KernelError as error:
+            log.warning("%s", error)
+            for wanted in asking:
+                outcomes[wanted.id].failure = outcomes[wanted.id].failure or error.message
 
     def _remove_leftovers(self, desired: Desired) -> None:
         """Delete links of interfaces that were deleted or renamed; only of such as this hub once applied."""
