@@ -22,6 +22,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -277,7 +278,7 @@ def remove(record: Record) -> None:
         if (_NAMESPACES / name).exists():
             _ip("netns", "delete", name)
     for directory in record.directories:
-        shutil.rmtree(directory, ignore_errors=False, onerror=_missing_is_fine)
+        _remove_directory(directory)
     record.path.unlink(missing_ok=True)
 
 
@@ -332,6 +333,19 @@ def _programs(link: str, namespace: str) -> list[tuple[int, int]]:
         for found, arguments, inode in processes.running()
         if inode == home and arguments[0].endswith(b"wireguard-go") and link.encode() in arguments
     ]
+
+
+def _remove_directory(directory: str) -> None:
+    """Remove a directory in which a program that is just ending (initdb, its start killed) may still write."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            shutil.rmtree(directory, ignore_errors=False, onerror=_missing_is_fine)
+            return
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)
 
 
 def _missing_is_fine(_: object, __: str, error: tuple[type[BaseException], BaseException, object]) -> None:
