@@ -278,6 +278,8 @@ def remove(record: Record) -> None:
         if (_NAMESPACES / name).exists():
             _ip("netns", "delete", name)
     for directory in record.directories:
+        for pid, started in _working_in(directory):
+            processes.end(pid, started)
         _remove_directory(directory)
     record.path.unlink(missing_ok=True)
 
@@ -333,6 +335,12 @@ def _programs(link: str, namespace: str) -> list[tuple[int, int]]:
         for found, arguments, inode in processes.running()
         if inode == home and arguments[0].endswith(b"wireguard-go") and link.encode() in arguments
     ]
+
+
+def _working_in(directory: str) -> list[tuple[int, int]]:
+    """Processes whose command line names something in a directory of the lab, such as an initdb left alone."""
+    inside_it = directory.rstrip("/").encode() + b"/"
+    return [ids for ids, words, _ in processes.running() if any(word.startswith(inside_it) for word in words)]
 
 
 def _remove_directory(directory: str) -> None:

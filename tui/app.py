@@ -243,11 +243,16 @@ class NexusApp(InOrder):
             return
         for shown in reversed(self.screen_stack):
             if isinstance(shown, Framed):
-                shown.paint_frame()
-                shown.tick(self.now())
+                if shown.composed and shown.is_running:  # not on its way in or out
+                    shown.paint_frame()
+                    shown.tick(self.now())
                 break
         if self._ticks % AWAY == 0 and not isinstance(screen, Login):
-            self.run_worker(self.guarded(self.refresh_status(), self._silent), group="status", exclusive=True)
+            work = self._refresh_quietly
+            self.run_worker(work, group="status", exclusive=True)  # type: ignore[arg-type]  # infers Never
+
+    async def _refresh_quietly(self) -> None:
+        await self.guarded(self.refresh_status(), self._silent)
 
     def _silent(self, error: NexusError) -> None:
         self.say_error(error)

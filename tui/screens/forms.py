@@ -107,7 +107,7 @@ class FormScreen(Framed):
         self.form.show_errors({})
         self._saving = True
         self.say("Saving.")
-        self.background(self._save(), "save")
+        self.background(self._save, "save")
 
     async def _save(self) -> None:
         try:
@@ -191,7 +191,7 @@ class InterfaceForm(FormScreen):
 
     def on_mount(self) -> None:
         if self.view is None:
-            self.background(self._propose(), "propose")
+            self.background(self._propose, "propose")
 
     async def _propose(self) -> None:
         """Fill in a free name, network and port, unless somebody typed already."""
@@ -311,7 +311,7 @@ class PeerForm(FormScreen):
 
     def on_mount(self) -> None:
         if self.view is None:
-            self.background(self._learn_interfaces(), "interfaces")
+            self.background(self._learn_interfaces, "interfaces")
 
     async def _learn_interfaces(self) -> None:
         names = [one.name for one in await self.hub_app.link.read(interfaces.listing)]

@@ -128,15 +128,17 @@ class Framed(Acts, Screen[None]):
     def tick(self, now: datetime) -> None:
         """Called once a second while this screen is shown."""
 
-    def background(self, work: Awaitable[None], group: str, failed: Callable[[NexusError], None] | None = None) -> None:
+    def background(
+        self, work: Callable[[], Awaitable[None]], group: str, failed: Callable[[NexusError], None] | None = None
+    ) -> None:
         """Run work that waits for the database without holding the keys up. Newer work of a group drops the older,
-        whose late answer is then nobody's."""
-        self.run_worker(
-            self.hub_app.guarded(work, failed or self.failed),
-            group=f"{self.SECTION}.{group}",
-            exclusive=True,
-            exit_on_error=False,
-        )
+        whose late answer is then nobody's. ``work`` is called when its turn comes: what is dropped before never was."""
+
+        async def run() -> None:
+            await self.hub_app.guarded(work(), failed or self.failed)
+
+        name = f"{self.SECTION}.{group}"
+        self.run_worker(run, group=name, exclusive=True, exit_on_error=False)  # type: ignore[arg-type]  # infers Never
 
     def failed(self, error: NexusError) -> None:
         """Show what went wrong; forms show it at the field instead."""

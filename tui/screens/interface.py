@@ -54,7 +54,7 @@ class InterfaceScreen(Framed):
         self.load()
 
     def load(self) -> None:
-        self.background(self._load(), "load")
+        self.background(self._load, "load")
 
     def tick(self, now: datetime) -> None:
         self.load()
@@ -142,7 +142,7 @@ class InterfaceScreen(Framed):
         if self.view.enabled and self.view.peers_up:
             self._ask(down_question(self.view), self._toggle)
         else:
-            self.background(self._toggle(), "write")
+            self.background(self._toggle, "write")
 
     async def _toggle(self) -> None:
         view, truth = await self.hub_app.link.write(interfaces.set_enabled, self.view.id, not self.view.enabled)
@@ -180,7 +180,7 @@ class InterfaceScreen(Framed):
         self._decide("ignore")
 
     def _decide(self, decision: str) -> None:
-        self.background(self._decided(decision, self.items[self.chosen]), "write")
+        self.background(lambda: self._decided(decision, self.items[self.chosen]), "write")
 
     async def _decided(self, decision: str, item: DriftView) -> None:
         function, words = DECISIONS[decision]
@@ -198,6 +198,6 @@ class InterfaceScreen(Framed):
     def _ask(self, question: Ask, then: Callable[[], Coroutine[Any, Any, None]]) -> None:
         def answered(yes: bool | None) -> None:
             if yes:
-                self.background(then(), "write")
+                self.background(then, "write")
 
         self.app.push_screen(question, answered)

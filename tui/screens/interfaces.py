@@ -108,7 +108,7 @@ class Interfaces(Listing[InterfaceView]):
         )
 
     def load(self) -> None:
-        self.background(self._load(), "load")
+        self.background(self._load, "load")
 
     async def _load(self) -> None:
         self.table.replace(await self.hub_app.link.watch(interfaces.listing))
@@ -117,7 +117,7 @@ class Interfaces(Listing[InterfaceView]):
         if self.frozen:
             return
         self.table.tick()
-        self.background(self._load(), "load")
+        self.background(self._load, "load")
 
     def do_open(self) -> None:
         from tui.screens.interface import InterfaceScreen  # noqa: PLC0415  (it imports this module)
@@ -143,7 +143,7 @@ class Interfaces(Listing[InterfaceView]):
 
         def answered(yes: bool | None) -> None:
             if yes:
-                self.background(self._toggle(view), "write")
+                self.background(lambda: self._toggle(view), "write")
 
         if view.enabled and view.peers_up:
             self.app.push_screen(down_question(view), answered)
@@ -162,7 +162,7 @@ class Interfaces(Listing[InterfaceView]):
 
         def answered(yes: bool | None) -> None:
             if yes:
-                self.background(self._delete(view), "write")
+                self.background(lambda: self._delete(view), "write")
 
         self.app.push_screen(delete_question(view), answered)
 

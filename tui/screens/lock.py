@@ -58,7 +58,7 @@ class Lock(Framed):
     def do_save(self) -> None:
         form = self.query_one(Form)
         if not form.missing():
-            self.background(self._unlock(form.values["password"]), "unlock")
+            self.background(lambda: self._unlock(form.values["password"]), "unlock")
 
     async def _unlock(self, password: str) -> None:
         try:

@@ -94,7 +94,7 @@ class Login(Framed):
             self._queued = True
             self.note("One moment: the database is being opened.")
             return
-        self.background(self._sign_in(form.values), "sign-in")
+        self.background(lambda: self._sign_in(form.values), "sign-in")
 
     async def _sign_in(self, values: dict[str, str]) -> None:
         self.note("Signing in.")

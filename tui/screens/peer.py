@@ -74,7 +74,7 @@ class PeerScreen(Framed):
         self.call_after_refresh(self.paint)
 
     def load(self) -> None:
-        self.background(self._load(), "load")
+        self.background(self._load, "load")
 
     async def _load(self, *, watching: bool = False) -> None:
         try:
@@ -92,7 +92,7 @@ class PeerScreen(Framed):
         if self._revealed_until and time.monotonic() > self._revealed_until:
             self._revealed_until = 0.0
         if self.tab == "Overview":
-            self.background(self._load(watching=True), "load")
+            self.background(lambda: self._load(watching=True), "load")
         self.paint()
 
     def forget(self) -> None:
@@ -219,7 +219,7 @@ class PeerScreen(Framed):
         self.paint()
         self.paint_frame()
         if tab != "Overview" and self._config is None:
-            self.background(self._fetch_config(), "config")
+            self.background(self._fetch_config, "config")
 
     async def _fetch_config(self) -> None:
         await self._with_config()
@@ -276,12 +276,12 @@ class PeerScreen(Framed):
 
         def chosen(letter: str | None) -> None:
             if letter:
-                self.background(copy(letter), "config")
+                self.background(lambda: copy(letter), "config")
 
         self.app.push_screen(Choose("copy", COPY), chosen)
 
     def do_print(self) -> None:
-        self.background(self._print(), "config")
+        self.background(self._print, "config")
 
     async def _print(self) -> None:
         config = await self._with_config()
@@ -291,7 +291,7 @@ class PeerScreen(Framed):
         self.hub_app.on_plain_terminal(config.text)
 
     def do_write(self) -> None:
-        self.background(self._write(), "config")
+        self.background(self._write, "config")
 
     async def _write(self) -> None:
         """Write the file, or on the QR tab the picture; an existing file is replaced only when that is said."""
@@ -335,7 +335,7 @@ class PeerScreen(Framed):
         self.load()
 
     def do_toggle(self) -> None:
-        self.background(self._toggle(), "write")
+        self.background(self._toggle, "write")
 
     async def _toggle(self) -> None:
         assert self.view is not None
@@ -378,7 +378,7 @@ class PeerScreen(Framed):
     def _ask(self, question: Ask, then: Any) -> None:
         def answered(yes: bool | None) -> None:
             if yes:
-                self.background(then(), "write")
+                self.background(then, "write")
 
         self.app.push_screen(question, answered)
 

@@ -66,7 +66,7 @@ class Peers(Listing[PeerRow]):
         self.load()
 
     def load(self) -> None:
-        self.background(self._load(), "load")
+        self.background(self._load, "load")
 
     async def _load(self) -> None:
         began = display.utc_now()
@@ -80,7 +80,7 @@ class Peers(Listing[PeerRow]):
 
     def tick(self, now: datetime) -> None:
         """Once a second: what changed is read and only those rows are taken; ages move on in the others."""
-        if self.frozen or self.table.waiting:
+        if self.frozen or not self.query("#table") or self.table.waiting:
             return
         moment = now.timestamp()
         table = self.table
@@ -92,7 +92,7 @@ class Peers(Listing[PeerRow]):
         if moment - self._whole_at > RELOAD:
             self.load()
         else:
-            self.background(self._load_changes(), "load")
+            self.background(self._load_changes, "load")
 
     async def _load_changes(self) -> None:
         if self._since is None:
@@ -139,13 +139,13 @@ class Peers(Listing[PeerRow]):
             await self.app.push_screen(PeerForm(view))
 
         if (row := self.table.current) is not None:
-            self.background(edit(row.id), "open")
+            self.background(lambda: edit(row.id), "open")
 
     def do_toggle(self) -> None:
         """Enables if every chosen peer is off, else disables: of a mixed choice nobody expects the opposite of each."""
         chosen = self.table.chosen
         enable = all(row.state == "off" for row in chosen)
-        self.background(self._set_enabled([row.id for row in chosen], enable), "write")
+        self.background(lambda: self._set_enabled([row.id for row in chosen], enable), "write")
 
     async def _set_enabled(self, ids: Sequence[UUID], enabled: bool) -> None:
         views, truth = await self.hub_app.link.write(peers.set_enabled, ids, enabled)
@@ -161,7 +161,7 @@ class Peers(Listing[PeerRow]):
 
         def answered(yes: bool | None) -> None:
             if yes:
-                self.background(self._delete([row.id for row in chosen]), "write")
+                self.background(lambda: self._delete([row.id for row in chosen]), "write")
 
         self.app.push_screen(delete_question([row.name for row in chosen]), answered)
 
